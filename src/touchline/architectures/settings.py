@@ -1,0 +1,97 @@
+"""Every setting of the platform: one frozen structure, read once from `TOUCHLINE_*`, all problems told together."""
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Annotated, Final, Literal
+
+import msgspec
+
+PREFIX: Final = "TOUCHLINE_"
+
+Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
+Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
+Seconds = Annotated[int, msgspec.Meta(ge=1, le=31_536_000)]
+Minor = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
+
+
+class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """All settings, with their defaults; `TOUCHLINE_PODS=6` sets `pods`. Documented in docs/settings.md."""
+
+    architecture: Literal["poll"] = "poll"
+    port: Port = 8000  # where clients connect: the load balancer's
+    pods: Annotated[int, msgspec.Meta(ge=1, le=64)] = 3
+    feed: Literal["demo", "none"] = "demo"
+    data_dir: Path = Path(".touchline")
+    postgres: str = ""  # a DSN; empty: a server of our own
+    valkey: str = ""  # a URL; empty: a server of our own
+    demo: bool = True  # demo accounts with their published password
+    token_secret: str = ""  # empty: made at the first start and kept in data_dir
+
+    token_ttl_s: Seconds = 8 * 3600
+    verified_tokens_max: Annotated[int, msgspec.Meta(ge=1, le=10_000_000)] = 50_000
+    login_failures_max: Count = 3
+    login_lock_s: Seconds = 900
+
+    bets_per_minute_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10
+    velocity_bets: Count = 3  # this many bets within velocity_window_ms are faster than a person bets
+    velocity_window_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 2_000
+    stake_min_minor: Minor = 10
+    stake_max_minor: Minor = 1_000_000
+    exposure_max_minor: Minor = 100_000_000
+
+    session_ttl_s: Seconds = 1800
+    pool_size: Annotated[int, msgspec.Meta(ge=1, le=500)] = 10  # PostgreSQL connections of one pod
+    pool_waiters_max: Count = 1_000  # requests of one pod that may wait for a connection; more answer 503
+    pool_wait_s: Seconds = 5
+    valkey_timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 250
+
+    demo_seed: int = 1
+    demo_matches: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
+    demo_speed: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 6.0  # match seconds in a second
+
+
+class SettingsWrong(Exception):
+    """One or more settings can't be used; `problems` has a line for each."""
+
+    def __init__(self, problems: list[str]) -> None:
+        super().__init__("; ".join(problems))
+        self.problems = problems
+
+
+def read_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings of `environ`; an unknown `TOUCHLINE_*` variable is a problem, and so is a bad value.
+
+    Raises:
+        SettingsWrong: with every problem found.
+    """
+    fields = {field.name: field for field in msgspec.structs.fields(Settings)}
+    values: dict[str, object] = {}
+    problems = []
+    for variable in sorted(environ):
+        if not variable.startswith(PREFIX):
+            continue
+        name = variable.removeprefix(PREFIX).lower()
+        if name not in fields:
+            problems.append(f"{variable} is no setting; docs/settings.md lists them all")
+            continue
+        try:
+            values[name] = msgspec.convert(
+                environ[variable], fields[name].type, strict=False, dec_hook=_path_from_text
+            )
+        except msgspec.ValidationError as wrong:
+            problems.append(f"{variable}={environ[variable]!r}: {wrong}")
+    if problems:
+        raise SettingsWrong(problems)
+    return Settings(**values)  # type: ignore[arg-type]  # converted above, field by field
+
+
+def to_environ(settings: Settings) -> dict[str, str]:
+    """Return the variables from which `read_settings` reads `settings` again."""
+    return {
+        PREFIX + field.name.upper(): str(getattr(settings, field.name))
+        for field in msgspec.structs.fields(Settings)
+    }
+
+
+def _path_from_text(kind: type, text: object) -> object:
+    return Path(str(text)) if kind is Path else text

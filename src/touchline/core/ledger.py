@@ -1,0 +1,145 @@
+"""Double entry: every movement of money is one row that debits one account and credits another.
+
+Invariants: an amount is above zero; a wallet never falls below zero; a player holds a balance or a debt, never
+both, since whatever he is credited repays his debt first.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID, uuid5
+
+from touchline.core.errors import Fault
+from touchline.core.ids import BetId, PlayerId, TransferId
+
+STAKES: Final = "stakes"  # stakes of open bets, owed to nobody yet
+HOUSE: Final = "house"  # what the book has won or lost
+CASHIER: Final = "cashier"  # money outside the platform: deposits come from it, withdrawals go to it
+
+_NAMESPACE: Final = UUID("6f1b7a52-2d0b-5c0e-9c5a-1f7d2a6b9e10")
+
+
+class TransferKind(StrEnum):
+    """Why money moved."""
+
+    DEPOSIT = "deposit"
+    WITHDRAWAL = "withdrawal"
+    STAKE = "stake"
+    STAKE_RELEASED = "stake_released"  # a decided bet's stake goes to the house
+    PAYOUT = "payout"
+    REFUND = "refund"
+    ROLLBACK = "rollback"
+
+
+def wallet_account(player_id: PlayerId) -> str:
+    """Return the name of the account that holds what a player can bet or withdraw."""
+    return f"wallet:{player_id}"
+
+
+def debt_account(player_id: PlayerId) -> str:
+    """Return the name of the account whose overdraft is what a player owes after a rollback."""
+    return f"debt:{player_id}"
+
+
+@dataclass(frozen=True, slots=True)
+class Transfer:
+    """`amount_minor` leaves `debit` and reaches `credit`; the id derives from its cause, so it posts once."""
+
+    transfer_id: TransferId
+    kind: TransferKind
+    debit: str
+    credit: str
+    amount_minor: int
+    currency: str
+    bet_id: BetId | None
+    recorded_at: datetime
+
+
+@dataclass(frozen=True, slots=True)
+class Wallet:
+    """What a player has and what he owes, in minor units of his currency."""
+
+    balance_minor: int
+    debt_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Cause:
+    """What a posting is for: its name makes the transfers' ids, so that it can be posted once only."""
+
+    name: str
+    player_id: PlayerId
+    currency: str
+    at: datetime
+    bet_id: BetId | None = None
+
+
+class Posting:
+    """The transfers of one cause, gathered in order, and the wallet as they leave it."""
+
+    def __init__(self, cause: Cause, wallet: Wallet) -> None:
+        self.cause = cause
+        self.wallet = wallet
+        self._transfers: list[Transfer] = []
+
+    @property
+    def transfers(self) -> Sequence[Transfer]:
+        """The transfers so far."""
+        return tuple(self._transfers)
+
+    def move(self, kind: TransferKind, debit: str, credit: str, amount_minor: int) -> None:
+        """Add one transfer between two accounts that are not the player's; nothing where the amount is zero."""
+        if amount_minor < 0:
+            raise Fault(f"a transfer of {amount_minor} for {self.cause.name}")
+        if amount_minor == 0:
+            return
+        name = f"{self.cause.name}#{len(self._transfers)}"
+        self._transfers.append(
+            Transfer(
+                transfer_id=TransferId(uuid5(_NAMESPACE, name)),
+                kind=kind,
+                debit=debit,
+                credit=credit,
+                amount_minor=amount_minor,
+                currency=self.cause.currency,
+                bet_id=self.cause.bet_id,
+                recorded_at=self.cause.at,
+            )
+        )
+
+    def take(self, kind: TransferKind, credit: str, amount_minor: int, *, may_owe: bool = False) -> None:
+        """Take from the player's wallet; what it lacks becomes his debt where `may_owe`.
+
+        Raises:
+            Fault: the wallet lacks it and he may not owe it: the decision should have refused.
+        """
+        paid = min(amount_minor, self.wallet.balance_minor)
+        owed = amount_minor - paid
+        if owed and not may_owe:
+            raise Fault(f"{self.cause.name} takes {amount_minor} from a wallet of {self.wallet.balance_minor}")
+        self.move(kind, wallet_account(self.cause.player_id), credit, paid)
+        self.move(kind, debt_account(self.cause.player_id), credit, owed)
+        self.wallet = Wallet(self.wallet.balance_minor - paid, self.wallet.debt_minor + owed)
+
+    def give(self, kind: TransferKind, debit: str, amount_minor: int) -> None:
+        """Credit the player: his debt first, then his wallet."""
+        repaid = min(amount_minor, self.wallet.debt_minor)
+        self.move(kind, debit, debt_account(self.cause.player_id), repaid)
+        self.move(kind, debit, wallet_account(self.cause.player_id), amount_minor - repaid)
+        self.wallet = Wallet(self.wallet.balance_minor + amount_minor - repaid, self.wallet.debt_minor - repaid)
+
+
+def deposit(cause: Cause, wallet: Wallet, amount_minor: int) -> Posting:
+    """Return the posting of a deposit."""
+    posting = Posting(cause, wallet)
+    posting.give(TransferKind.DEPOSIT, CASHIER, amount_minor)
+    return posting
+
+
+def withdrawal(cause: Cause, wallet: Wallet, amount_minor: int) -> Posting:
+    """Return the posting of a withdrawal that the wallet covers."""
+    posting = Posting(cause, wallet)
+    posting.take(TransferKind.WITHDRAWAL, CASHIER, amount_minor)
+    return posting

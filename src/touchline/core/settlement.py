@@ -1,0 +1,188 @@
+"""What a result does to a bet and to the money: settle, void, and take either back.
+
+Invariant: each step is decided from the bet as it stands, so that doing it again is refused by the bet's
+lifecycle and no bet is paid twice.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import datetime
+from enum import StrEnum
+from fractions import Fraction
+from typing import Final
+
+from touchline.core.bet import Bet, BetResult, BetStatus, BetStep, step_bet
+from touchline.core.errors import Code, Fault, Rejection
+from touchline.core.ids import MarketId, SelectionId
+from touchline.core.ledger import HOUSE, STAKES, Cause, Posting, TransferKind, Wallet
+from touchline.core.market import Market, MarketStep, SelectionStatus
+from touchline.core.money import round_half_up
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What became of a selection.
+
+    `void_factor` is the part of the stake that is given back, 0 to 1; `dead_heat_factor` the part of the odds
+    that stands where winners tie, above 0 to 1. Both exact, as in the Unified Odds Feed.
+    """
+
+    result: BetResult
+    void_factor: Fraction = Fraction(0)
+    dead_heat_factor: Fraction = Fraction(1)
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.void_factor <= 1:
+            raise Rejection(Code.MALFORMED, "void_factor must be from 0 to 1", field="void_factor")
+        if not 0 < self.dead_heat_factor <= 1:
+            raise Rejection(
+                Code.MALFORMED, "dead_heat_factor must be above 0 and at most 1", field="dead_heat_factor"
+            )
+
+
+Results = Mapping[SelectionId, Outcome]
+VOIDED: Final = Outcome(BetResult.VOID, void_factor=Fraction(1))
+
+
+class SettlementKind(StrEnum):
+    """What a settlement does to a market's bets."""
+
+    SETTLE = "settle"
+    VOID = "void"
+    ROLLBACK_SETTLEMENT = "rollback_settlement"
+    ROLLBACK_VOID = "rollback_void"
+
+
+STEP_OF_KIND: Final = {
+    SettlementKind.SETTLE: MarketStep.SETTLE,
+    SettlementKind.VOID: MarketStep.VOID,
+    SettlementKind.ROLLBACK_SETTLEMENT: MarketStep.ROLLBACK_SETTLEMENT,
+    SettlementKind.ROLLBACK_VOID: MarketStep.ROLLBACK_VOID,
+}
+ROLLBACKS: Final = frozenset({SettlementKind.ROLLBACK_SETTLEMENT, SettlementKind.ROLLBACK_VOID})
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Settlement:
+    """One decision on a market, and how far it has been carried out.
+
+    `undoes` names the settlement that a rollback takes back. `placed_from` and `placed_until` bound, half open,
+    the bets that a windowed void touches; the market itself then stays as it is.
+    """
+
+    settlement_id: int
+    market_id: MarketId
+    kind: SettlementKind
+    results: Results
+    requested_at: datetime
+    undoes: int | None = None
+    placed_from: datetime | None = None
+    placed_until: datetime | None = None
+    bets_total: int = 0
+    bets_done: int = 0
+    finished_at: datetime | None = None
+
+    @property
+    def windowed(self) -> bool:
+        """Tell whether only bets placed within a window are touched."""
+        return self.placed_from is not None or self.placed_until is not None
+
+
+@dataclass(frozen=True, slots=True)
+class BetMove:
+    """A bet after a step, and the money that moved."""
+
+    bet: Bet
+    posting: Posting
+
+
+def check_results(market: Market, results: Results) -> Results:
+    """Return `results` with a void for each removed selection that they leave out.
+
+    Raises:
+        Rejection: SELECTION_NOT_FOUND: a result for a selection the market hasn't; MALFORMED: one is missing.
+    """
+    known = {selection.selection_id for selection in market.selections}
+    strangers = sorted(set(results) - known)
+    if strangers:
+        raise Rejection(Code.SELECTION_NOT_FOUND, f"market has no selection {strangers[0]}")
+    complete = dict(results)
+    for selection in market.selections:
+        if selection.selection_id not in complete:
+            if selection.status is not SelectionStatus.REMOVED:
+                raise Rejection(
+                    Code.MALFORMED, f"results lack selection {selection.selection_id}", field="results"
+                )
+            complete[selection.selection_id] = VOIDED
+    return complete
+
+
+def settled_payout_minor(stake_minor: int, odds_milli: int, outcome: Outcome) -> int:
+    """Return what a bet pays, in minor units, rounded once, half up.
+
+    stake × (void_factor + (1 - void_factor) × result × odds × dead_heat_factor), the Unified Odds Feed's rule.
+    """
+    if outcome.result is BetResult.VOID:
+        return stake_minor
+    won = int(outcome.result is BetResult.WON)
+    stands = (1 - outcome.void_factor) * won * Fraction(odds_milli, 1000) * outcome.dead_heat_factor
+    return round_half_up(stake_minor * (outcome.void_factor + stands))
+
+
+def carry_out(settlement: Settlement, bet: Bet, wallet: Wallet, at: datetime) -> BetMove:
+    """Return what `settlement` does to one of the bets it touches.
+
+    Raises:
+        Fault: the bet is in no state that the settlement could meet it in.
+    """
+    cause = Cause(f"{bet.bet_id}/{settlement.settlement_id}", bet.player_id, bet.currency, at, bet_id=bet.bet_id)
+    posting = Posting(cause, wallet)
+    if settlement.kind in ROLLBACKS:
+        return _roll_back(settlement, bet, posting)
+    outcome = VOIDED
+    if settlement.kind is SettlementKind.SETTLE:
+        if bet.selection_id not in settlement.results:
+            raise Fault(f"settlement {settlement.settlement_id} has no result for {bet.selection_id}")
+        outcome = settlement.results[bet.selection_id]
+    return _settle(settlement, bet, outcome, posting)
+
+
+def _settle(settlement: Settlement, bet: Bet, outcome: Outcome, posting: Posting) -> BetMove:
+    paid = settled_payout_minor(bet.stake_minor, bet.odds_milli, outcome)
+    if outcome.result is BetResult.VOID or outcome.void_factor == 1:
+        status, result = step_bet(bet.status, BetStep.VOID), BetResult.VOID
+        posting.give(TransferKind.REFUND, STAKES, bet.stake_minor)
+    else:
+        result = outcome.result
+        step = BetStep.WIN if result is BetResult.WON else BetStep.LOSE
+        status = step_bet(step_bet(bet.status, step), BetStep.PAY)
+        posting.move(TransferKind.STAKE_RELEASED, STAKES, HOUSE, bet.stake_minor)
+        posting.give(TransferKind.PAYOUT, HOUSE, paid)
+    settled = replace(
+        bet,
+        status=status,
+        result=result,
+        payout_minor=paid,
+        settled_at=posting.cause.at,
+        settlement_id=settlement.settlement_id,
+    )
+    return BetMove(settled, posting)
+
+
+def _roll_back(settlement: Settlement, bet: Bet, posting: Posting) -> BetMove:
+    if bet.settlement_id != settlement.undoes or bet.payout_minor is None:
+        raise Fault(f"settlement {settlement.settlement_id} can't undo bet {bet.bet_id}")
+    if bet.status is BetStatus.VOID:
+        posting.take(TransferKind.ROLLBACK, STAKES, bet.stake_minor, may_owe=True)
+    else:
+        posting.take(TransferKind.ROLLBACK, HOUSE, bet.payout_minor, may_owe=True)
+        posting.move(TransferKind.ROLLBACK, HOUSE, STAKES, bet.stake_minor)
+    open_again = replace(
+        bet,
+        status=step_bet(bet.status, BetStep.ROLLBACK),
+        result=None,
+        payout_minor=None,
+        settled_at=None,
+        settlement_id=None,
+    )
+    return BetMove(open_again, posting)
