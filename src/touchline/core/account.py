@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
+from uuid import UUID
 
 from touchline.core.ids import PlayerId
 from touchline.core.ledger import Wallet
@@ -35,3 +36,14 @@ class Account:
     def is_excluded(self, now: datetime) -> bool:
         """Tell whether the player has excluded himself."""
         return self.excluded_until is not None and now < self.excluded_until
+
+
+@dataclass(frozen=True, slots=True)
+class Identity:
+    """Whom a verified token speaks for, and until when."""
+
+    player_id: PlayerId
+    role: Role
+    token_id: UUID
+    issued_at: datetime
+    expires_at: datetime

@@ -4,7 +4,7 @@ Invariant: each step is decided from the bet as it stands, so that doing it agai
 lifecycle and no bet is paid twice.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,7 @@ from touchline.core.bet import Bet, BetResult, BetStatus, BetStep, step_bet
 from touchline.core.errors import Code, Fault, Rejection
 from touchline.core.ids import MarketId, SelectionId
 from touchline.core.ledger import HOUSE, STAKES, Cause, Posting, TransferKind, Wallet
-from touchline.core.market import Market, MarketStep, SelectionStatus
+from touchline.core.market import Market, MarketStatus, MarketStep, SelectionStatus, step_market
 from touchline.core.money import round_half_up
 
 
@@ -186,3 +186,115 @@ def _roll_back(settlement: Settlement, bet: Bet, posting: Posting) -> BetMove:
         settlement_id=None,
     )
     return BetMove(open_again, posting)
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """A market after a decision, and the settlements to carry out, in order; their ids are 0 until recorded."""
+
+    market: Market
+    settlements: tuple[Settlement, ...]
+
+
+def plan_settle(
+    market: Market, standing: Sequence[Settlement], results: Results, at: datetime, *, corrects: bool
+) -> Plan | None:
+    """Return how to settle `market`, None where it is settled so already.
+
+    Other results than the standing ones are a correction: the first settlement is rolled back, then the market
+    settled anew, where `corrects`.
+
+    Raises:
+        Rejection: MARKET_CLOSED: the market is void, or settled otherwise and not `corrects`; MALFORMED or
+            SELECTION_NOT_FOUND: see `check_results`.
+    """
+    complete = check_results(market, results)
+    first: tuple[Settlement, ...] = ()
+    if market.status is MarketStatus.SETTLED:
+        settled = _newest(standing, SettlementKind.SETTLE)
+        if settled.results == complete:
+            return None
+        if not corrects:
+            raise Rejection(
+                Code.MARKET_CLOSED, "market is settled with other results: roll it back first", status="settled"
+            )
+        market, first = _take_back(market, settled, SettlementKind.ROLLBACK_SETTLEMENT, at)
+    market = step_market(market, MarketStep.SETTLE, at)
+    return Plan(market, (*first, _draft(market, SettlementKind.SETTLE, at, results=complete)))
+
+
+def plan_void(
+    market: Market,
+    standing: Sequence[Settlement],
+    at: datetime,
+    window: tuple[datetime | None, datetime | None] = (None, None),
+) -> Plan | None:
+    """Return how to void `market`, or only its bets placed within `window` (half open); None where it is void.
+
+    A settlement that stands is rolled back first. A window leaves the market's status as it is; it can't be
+    applied to a market that is settled already.
+
+    Raises:
+        Rejection: MARKET_CLOSED: a window on a settled market.
+    """
+    if market.status is MarketStatus.VOID:
+        return None
+    draft = _draft(market, SettlementKind.VOID, at, window=window)
+    if draft.windowed:
+        if market.status is MarketStatus.SETTLED:
+            raise Rejection(Code.MARKET_CLOSED, "market is settled: roll it back first", status="settled")
+        return Plan(market, (draft,))
+    first: tuple[Settlement, ...] = ()
+    if market.status is MarketStatus.SETTLED:
+        settled = _newest(standing, SettlementKind.SETTLE)
+        market, first = _take_back(market, settled, SettlementKind.ROLLBACK_SETTLEMENT, at)
+    return Plan(step_market(market, MarketStep.VOID, at), (*first, draft))
+
+
+def plan_rollback(market: Market, standing: Sequence[Settlement], kind: SettlementKind, at: datetime) -> Plan:
+    """Return how to take back the newest standing settlement or void of `market`.
+
+    Raises:
+        Rejection: MARKET_CLOSED: there is none.
+    """
+    undone = SettlementKind.VOID if kind is SettlementKind.ROLLBACK_VOID else SettlementKind.SETTLE
+    if not any(settlement.kind is undone for settlement in standing):
+        raise Rejection(
+            Code.MARKET_CLOSED, f"market has no {undone.value} to roll back", status=market.status.value
+        )
+    return Plan(*_take_back(market, _newest(standing, undone), kind, at))
+
+
+def _take_back(
+    market: Market, undone: Settlement, kind: SettlementKind, at: datetime
+) -> tuple[Market, tuple[Settlement, ...]]:
+    draft = _draft(market, kind, at, undoes=undone.settlement_id)
+    return (market if undone.windowed else step_market(market, STEP_OF_KIND[kind], at)), (draft,)
+
+
+def _newest(standing: Sequence[Settlement], kind: SettlementKind) -> Settlement:
+    found = next((settlement for settlement in standing if settlement.kind is kind), None)
+    if found is None:
+        raise Fault(f"a market stands as decided without a {kind.value} on record")
+    return found
+
+
+def _draft(
+    market: Market,
+    kind: SettlementKind,
+    at: datetime,
+    *,
+    results: Results | None = None,
+    undoes: int | None = None,
+    window: tuple[datetime | None, datetime | None] = (None, None),
+) -> Settlement:
+    return Settlement(
+        settlement_id=0,
+        market_id=market.market_id,
+        kind=kind,
+        results=results or {},
+        requested_at=at,
+        undoes=undoes,
+        placed_from=window[0],
+        placed_until=window[1],
+    )

@@ -33,6 +33,20 @@ class MarketV1(msgspec.Struct, frozen=True):
     updated_at: datetime
 
 
+class PolledMarketV1(msgspec.Struct, frozen=True):
+    """A `MarketV1` whose selections are still the JSON of its authority, so that a poll re-reads nothing."""
+
+    market_id: MarketId
+    event_id: EventId
+    name: str
+    market_type: str
+    status: str
+    odds_version: int
+    selections: msgspec.Raw
+    bet_delay_ms: int
+    updated_at: datetime
+
+
 class EventV1(msgspec.Struct, frozen=True):
     """An event with its markets."""
 

@@ -1,0 +1,78 @@
+"""Place one bet: the session says whether he may and probably can, the bet store decides and records.
+
+Invariant: the session never decides; a bet is refused only by `decide` on what the authority holds.
+"""
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from touchline.core.acceptance import decide
+from touchline.core.bet import PlaceBet
+from touchline.core.errors import Code, Outage, Rejection
+from touchline.core.ids import PlayerId
+from touchline.flows.read_balance import keep_balance
+from touchline.ports import AccountStore, Admission, BetStore, Clock, Placed, SessionCache
+
+
+@dataclass(frozen=True, slots=True)
+class BetPlacing:
+    """V0's way: balance pre-check in the session, then one transaction a bet."""
+
+    bets: BetStore
+    accounts: AccountStore
+    sessions: SessionCache
+    clock: Clock
+    bets_per_minute_max: int
+
+    async def place(self, request: PlaceBet) -> Placed | Rejection:
+        """Return the bet on record, or why not. A refused bet does not count against the player's rate.
+
+        Raises:
+            Outage: nothing was recorded, or the same key tells.
+        """
+        bet_key = request.idempotency_key or str(request.bet_id)
+        admission = await self._admit(request.player_id, bet_key)
+        if admission.retry_after_s is not None:
+            return Rejection(
+                Code.RATE_LIMITED,
+                f"at most {self.bets_per_minute_max} bets a minute",
+                retry_after_s=admission.retry_after_s,
+            )
+        try:
+            answer = await self._decide(request, admission)
+        except Outage:
+            await self._withdraw(request.player_id, bet_key)
+            raise
+        if isinstance(answer, Rejection):
+            await self._withdraw(request.player_id, bet_key)
+        elif answer.balance is not None:
+            await keep_balance(self.sessions, request.player_id, answer.balance)
+            if admission.faster_than_a_person:
+                await self.accounts.flag_velocity(request.player_id, answer.bet.placed_at)
+        return answer
+
+    async def _decide(self, request: PlaceBet, admission: Admission) -> Placed | Rejection:
+        lacks = admission.balance is not None and admission.balance.balance_minor < request.stake_minor
+        if lacks:
+            # The session's balance can be behind. What it suspects is decided on unlocked reads, in the published
+            # order, so that a bettor who can't pay costs the market no lock.
+            early = decide(request, await self.bets.position(request))
+            if isinstance(early, Rejection):
+                return early
+        return await self.bets.place(request, partial(decide, request))
+
+    async def _admit(self, player_id: PlayerId, bet_key: str) -> Admission:
+        now = self.clock.now()
+        try:
+            return await self.sessions.admit(player_id, bet_key, now)
+        except Outage:
+            # The bets on record keep the rate while the session cache is away.
+            recent = await self.bets.placed_since(player_id, now - timedelta(minutes=1))
+            return Admission(60 if recent >= self.bets_per_minute_max else None, None, False)
+
+    async def _withdraw(self, player_id: PlayerId, bet_key: str) -> None:
+        try:
+            await self.sessions.withdraw(player_id, bet_key)
+        except Outage:
+            return  # what the cache lost with its death needs no taking back

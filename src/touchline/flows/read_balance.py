@@ -1,0 +1,63 @@
+"""Read a balance: from the session, else from the store, and keep the session warm.
+
+Invariant: losing the session cache changes where an answer comes from, never the answer.
+"""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final, Literal
+
+from touchline.core.errors import Code, Outage, Rejection
+from touchline.core.ids import PlayerId
+from touchline.ports import AccountStore, Balance, Clock, SessionCache
+
+ACTIVE_WITHIN: Final = timedelta(hours=1)
+WARMED_MAX: Final = 50_000
+
+
+async def keep_balance(sessions: SessionCache, player_id: PlayerId, balance: Balance) -> None:
+    """Keep `balance` in the session; where the cache is away, the next read falls back to the store."""
+    try:
+        await sessions.keep(player_id, balance)
+    except Outage:
+        return
+
+
+@dataclass(frozen=True, slots=True)
+class BalanceReading:
+    """Balances for display; no decision rests on them."""
+
+    accounts: AccountStore
+    sessions: SessionCache
+    clock: Clock
+
+    async def read(self, player_id: PlayerId) -> tuple[Balance, Literal["session", "database"]]:
+        """Return a player's balance and where it was read.
+
+        Raises:
+            Rejection: UNAUTHENTICATED: there is no such player any more.
+        """
+        try:
+            held = await self.sessions.balance(player_id)
+        except Outage:
+            held = None
+        if held is not None:
+            return held, "session"
+        balance = await self.accounts.balance(player_id)
+        if balance is None:
+            raise Rejection(Code.UNAUTHENTICATED, "the token's account is not known")
+        await keep_balance(self.sessions, player_id, balance)
+        return balance, "database"
+
+    async def warm(self) -> int:
+        """Fill the session cache with the players active of late, as after a deploy; returns how many."""
+        recent = await self.accounts.recent_balances(self.clock.now() - ACTIVE_WITHIN, WARMED_MAX)
+        await keep_balances(self.sessions, recent)
+        return len(recent)
+
+
+async def keep_balances(sessions: SessionCache, balances: Iterable[tuple[PlayerId, Balance]]) -> None:
+    """Keep several balances."""
+    for player_id, balance in balances:
+        await keep_balance(sessions, player_id, balance)
