@@ -1,0 +1,124 @@
+"""The connection pool, and what counts as PostgreSQL being away.
+
+Invariant: at most `waiters_max` requests wait for a connection, none longer than `wait_s`; beyond that it is an
+`Outage`, answered at once, and every connection is usable again without a restart once the server is back.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from typing import Any, Final
+
+import asyncpg
+
+from touchline.core.errors import Outage
+
+COMMAND_TIMEOUT_S: Final = 15
+CLOSE_TIMEOUT_S: Final = 5
+LOCK_TIMEOUT_MS: Final = 5_000
+# What a server that is away, starting, stopping or out of room answers; all are safe to retry with the same key.
+AWAY: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.InternalClientError,
+    asyncpg.OperatorInterventionError,
+    asyncpg.InsufficientResourcesError,
+    asyncpg.TransactionRollbackError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.ReadOnlySQLTransactionError,
+    OSError,
+    TimeoutError,
+)
+
+
+class Database:
+    """One PostgreSQL, reached through a bounded pool."""
+
+    def __init__(self, pool: asyncpg.Pool, dsn: str, waiters_max: int, wait_s: float) -> None:
+        self.dsn = dsn
+        self._pool = pool
+        self._waiters_max = waiters_max
+        self._wait_s = wait_s
+        self.waiting = 0
+
+    @classmethod
+    async def connect(
+        cls, dsn: str, *, pool_size: int = 10, waiters_max: int = 1_000, wait_s: float = 5, name: str = "touchline"
+    ) -> "Database":
+        """Return the database at `dsn`; no connection is made before the first is needed."""
+        pool = await asyncpg.create_pool(
+            dsn,
+            min_size=0,
+            max_size=pool_size,
+            command_timeout=COMMAND_TIMEOUT_S,
+            max_inactive_connection_lifetime=0,
+            server_settings={"application_name": name, "lock_timeout": str(LOCK_TIMEOUT_MS), "jit": "off"},
+        )
+        return cls(pool, dsn, waiters_max, wait_s)
+
+    @property
+    def connections(self) -> int:
+        """How many connections are open."""
+        return int(self._pool.get_size())
+
+    @property
+    def in_use(self) -> int:
+        """How many connections are at work."""
+        return int(self._pool.get_size() - self._pool.get_idle_size())
+
+    async def close(self) -> None:
+        """Close every connection; those at work are given a moment to end."""
+        try:
+            async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                await self._pool.close()
+        except TimeoutError:
+            self._pool.terminate()
+
+    @asynccontextmanager
+    async def connection(self) -> AsyncIterator[Any]:
+        """Lend a connection.
+
+        Raises:
+            Outage: none is to be had in time, or the server goes away while it is used.
+        """
+        if self.waiting >= self._waiters_max:
+            raise Outage("PostgreSQL: every connection is taken")
+        self.waiting += 1
+        try:
+            lent = await self._pool.acquire(timeout=self._wait_s)
+        except AWAY as away:
+            raise Outage("PostgreSQL") from away
+        finally:
+            self.waiting -= 1
+        try:
+            yield lent
+        except AWAY as away:
+            raise Outage("PostgreSQL") from away
+        finally:
+            await self._pool.release(lent)
+
+    @asynccontextmanager
+    async def transaction(self) -> AsyncIterator[Any]:
+        """Lend a connection in a transaction, committed at the end, rolled back on any exception.
+
+        Raises:
+            Outage: as `connection`; where the commit's answer was lost, the client's key tells what became of it.
+        """
+        async with self.connection() as connection, connection.transaction():
+            yield connection
+
+    async def fetch(self, query: str, *arguments: object) -> list[Any]:
+        """Return the rows of one statement."""
+        async with self.connection() as connection:
+            rows: list[Any] = await connection.fetch(query, *arguments)
+            return rows
+
+    async def row(self, query: str, *arguments: object) -> Any:
+        """Return the first row of one statement, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchrow(query, *arguments)
+
+    async def value(self, query: str, *arguments: object) -> Any:
+        """Return the first column of the first row, or None."""
+        async with self.connection() as connection:
+            return await connection.fetchval(query, *arguments)

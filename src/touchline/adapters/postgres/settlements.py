@@ -1,0 +1,173 @@
+"""Settlements in PostgreSQL: decided under the market's lock, carried out one bet a transaction.
+
+Invariant: what is left to do is read off the bets themselves, so a worker that dies anywhere leaves nothing half
+done and its successor pays nobody twice.
+"""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final
+
+from touchline.adapters.postgres.database import Database
+from touchline.adapters.postgres.listening import listen
+from touchline.adapters.postgres.markets import QUERIES as MARKET_QUERIES
+from touchline.adapters.postgres.markets import PostgresMarkets, write_market
+from touchline.adapters.postgres.queries import Queries
+from touchline.adapters.postgres.rows import (
+    bet_of,
+    market_of,
+    results_text,
+    settlement_of,
+    transfer_columns,
+    wallet_of,
+)
+from touchline.core.bet import Bet, BetStatus
+from touchline.core.errors import Code, Rejection
+from touchline.core.ids import BetId, MarketId, MessageId, PlayerId
+from touchline.core.market import Market
+from touchline.core.settlement import ROLLBACKS, BetMove, Plan, Settlement, carry_out
+from touchline.ports import Balance
+
+SETTLEMENTS_SHOWN_MAX: Final = 100
+LOOK_AGAIN_AFTER_S: Final = 2.0
+_QUERIES: Final = Queries("settlements.sql")
+
+
+class PostgresSettlements:
+    """The `SettlementStore` port."""
+
+    def __init__(self, database: Database, markets: PostgresMarkets) -> None:
+        self._database = database
+        self._markets = markets
+
+    async def request(
+        self,
+        market_id: MarketId,
+        plan: Callable[[Market, Sequence[Settlement]], Plan | Rejection | None],
+        message_id: MessageId | None = None,
+    ) -> Plan | Rejection | None:
+        """See `ports.SettlementStore`."""
+        async with self._database.transaction() as connection:
+            if not await self._markets.is_new(connection, message_id):
+                return None
+            row = await connection.fetchrow(MARKET_QUERIES["lock_market"], market_id)
+            if row is None:
+                raise Rejection(Code.MARKET_NOT_FOUND, f"no market {market_id}")
+            market = market_of(row)
+            standing = [settlement_of(r) for r in await connection.fetch(_QUERIES["standing"], market_id)]
+            answer = plan(market, standing)
+            if not isinstance(answer, Plan):
+                return answer
+            if answer.market != market:
+                await write_market(connection, answer.market, is_new=False)
+            recorded = [await self._record(connection, draft) for draft in answer.settlements]
+            await connection.execute(_QUERIES["tell"], market_id)
+            return replace(answer, settlements=tuple(recorded))
+
+    async def _record(self, connection: Any, draft: Settlement) -> Settlement:
+        settlement_id = await connection.fetchval(
+            _QUERIES["request"],
+            draft.market_id,
+            draft.kind.value,
+            results_text(draft),
+            draft.undoes,
+            draft.placed_from,
+            draft.placed_until,
+            draft.requested_at,
+        )
+        if draft.undoes is not None:
+            await connection.execute(_QUERIES["undo"], draft.undoes, settlement_id)
+        return replace(draft, settlement_id=settlement_id)
+
+    async def of_market(self, market_id: MarketId) -> list[Settlement]:
+        """See `ports.SettlementStore`."""
+        rows = await self._database.fetch(_QUERIES["of_market"], market_id, SETTLEMENTS_SHOWN_MAX)
+        return [settlement_of(row) for row in rows]
+
+    async def next_unfinished(self) -> Settlement | None:
+        """See `ports.SettlementStore`."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_QUERIES["next_unfinished"])
+            if row is None:
+                return None
+            if row["bets_total"] is None:
+                query, *arguments = _to_work("count", settlement_of(row))
+                total = await connection.fetchval(query, *arguments)
+                row = await connection.fetchrow(_QUERIES["start"], row["settlement_id"], total)
+            return settlement_of(row)
+
+    async def open_bets(self, settlement: Settlement, limit: int) -> list[BetId]:
+        """See `ports.SettlementStore`."""
+        query, *arguments = _to_work("open", settlement)
+        return [BetId(row["bet_id"]) for row in await self._database.fetch(query, *arguments, limit)]
+
+    async def carry_out(
+        self, settlement: Settlement, bet_id: BetId, at: datetime
+    ) -> tuple[PlayerId, Balance] | None:
+        """See `ports.SettlementStore`."""
+        async with self._database.transaction() as connection:
+            row = await connection.fetchrow(_QUERIES["lock_bet"], bet_id)
+            bet = bet_of(row)
+            if not is_open(settlement, bet):
+                return None
+            move = carry_out(settlement, bet, wallet_of(row), at)
+            version = await connection.fetchval(_QUERIES["record_move"], *_columns(settlement, move))
+        wallet = move.posting.wallet
+        return bet.player_id, Balance(wallet.balance_minor, bet.currency, version)
+
+    async def finish(self, settlement: Settlement, at: datetime) -> None:
+        """See `ports.SettlementStore`."""
+        await self._database.value(_QUERIES["finish"], settlement.settlement_id, at)
+
+    async def requests(self) -> AsyncIterator[None]:
+        """See `ports.SettlementStore`. Yields to one worker at a time; another waits until its connection ends."""
+        held = False
+        async for connection, _ in listen(self._database.dsn, "settlements", LOOK_AGAIN_AFTER_S):
+            held = held or await connection.fetchval(_QUERIES["hold_work"])
+            if held:
+                yield
+
+
+def is_open(settlement: Settlement, bet: Bet) -> bool:
+    """Tell whether `settlement` still has to work `bet`."""
+    if settlement.kind in ROLLBACKS:
+        return bet.settlement_id == settlement.undoes
+    after = settlement.placed_from is None or bet.placed_at >= settlement.placed_from
+    before = settlement.placed_until is None or bet.placed_at < settlement.placed_until
+    return bet.status is BetStatus.PLACED and after and before
+
+
+def _to_work(verb: str, settlement: Settlement) -> tuple[Any, ...]:
+    if settlement.kind in ROLLBACKS:
+        return _QUERIES[f"{verb}_decided"], settlement.market_id, settlement.undoes
+    return (
+        _QUERIES[f"{verb}_placed"],
+        settlement.market_id,
+        settlement.placed_from,
+        settlement.placed_until,
+    )
+
+
+def _columns(settlement: Settlement, move: BetMove) -> tuple[object, ...]:
+    bet, posting = move.bet, move.posting
+    opened = 1 if bet.status is BetStatus.PLACED else -1
+    return (
+        bet.bet_id,
+        bet.status.value,
+        bet.result and bet.result.value,
+        bet.payout_minor,
+        bet.settled_at,
+        bet.settlement_id,
+        settlement.settlement_id,
+        opened,
+        opened * bet.stake_minor,
+        opened * bet.liability_minor,
+        bet.market_id,
+        bet.selection_id,
+        bet.player_id,
+        posting.wallet.balance_minor,
+        posting.wallet.debt_minor,
+        posting.cause.at,
+        *transfer_columns(posting.transfers, bet.player_id),
+    )
