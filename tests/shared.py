@@ -1,4 +1,4 @@
-"""Recordings and vectors that lie beside the project, in ../shared/data: a test that needs one absent skips aloud."""
+"""Recordings and vectors beside the project, in ../shared/data: a test that needs an absent one skips aloud."""
 
 import json
 from pathlib import Path
