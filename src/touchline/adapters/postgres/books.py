@@ -23,8 +23,8 @@ _WORDS: Final = {
     "wallets": "wallet of {user_id}: holds {balance_minor} and owes {debt_minor}, its transfers say "
     "{folded_balance} and {folded_debt}",
     "strangers": "account {account}: moves money and is nobody's",
-    "bets": "bet {bet_id}: {status}, stake {stake_minor}, payout {payout_minor}, but its transfers gave the player "
-    "{player}, hold {held} and gave the house {house}",
+    "bets": "bet {bet_id}: {status}, stake {stake_minor}, payout {payout_minor}, but its transfers gave the "
+    "player {player}, hold {held} and gave the house {house}",
     "exposures": "exposure of {market_id} {selection_id}: {liability_minor}, its open bets say {folded_liability}",
     "prices": "bet {bet_id}: {odds_milli} thousandths were not offered by {market_id} at version {odds_version}",
     "left_over": "bet {bet_id}: still open, though market {market_id} is {status}",
