@@ -7,21 +7,23 @@ Any method may raise `Outage` (the store is away; the same call with the same ke
 from collections.abc import AsyncIterator, Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
-from typing import Protocol
+from typing import Final, Protocol
 from uuid import UUID
 
 from touchline.core.acceptance import Acceptance, Position
-from touchline.core.account import Account, Role
+from touchline.core.account import Account, Identity, Role
 from touchline.core.bet import Bet, BetStatus, PlaceBet
 from touchline.core.errors import Rejection
 from touchline.core.event import Event
 from touchline.core.funds import FundsAcceptance, FundsMoved, FundsPosition, MoveFunds
-from touchline.core.ids import BetId, EventId, MarketId, MessageId, PlayerId
+from touchline.core.ids import BetId, EventId, MarketId, MessageId, PlayerId, SelectionId
 from touchline.core.ledger import Transfer
 from touchline.core.limits import LimitKey, Limits
 from touchline.core.market import Market
 from touchline.core.settlement import Plan, Settlement
 from touchline.wire.odds_v1 import PolledMarketV1
+
+EVENTS_MAX: Final = 500
 
 
 class Clock(Protocol):
@@ -90,7 +92,7 @@ class SelectionExposure:
     """The open bets on one selection."""
 
     market_id: MarketId
-    selection_id: str
+    selection_id: SelectionId
     bets: int
     stakes_minor: int
     liability_minor: int
@@ -160,10 +162,18 @@ class BetStore(Protocol):
     async def place(
         self, request: PlaceBet, decide: Callable[[Position], Acceptance | Rejection]
     ) -> Placed | Rejection:
-        """Look up the position under locks (market, then wallet), decide, and record the acceptance durably."""
+        """Look up the position under locks (market, then wallet), decide, and record the acceptance durably.
+
+        Raises:
+            Rejection: UNAUTHENTICATED: there is no such player.
+        """
 
     async def position(self, request: PlaceBet) -> Position:
-        """Return the position of `request` as it is just now, under no lock."""
+        """Return the position of `request` as it is just now, under no lock.
+
+        Raises:
+            Rejection: UNAUTHENTICATED: there is no such player.
+        """
 
     async def get(self, player_id: PlayerId, bet_id: BetId) -> Bet | None:
         """Return a player's own bet, or None."""
@@ -210,7 +220,11 @@ class AccountStore(Protocol):
     async def move_funds(
         self, request: MoveFunds, decide: Callable[[FundsPosition], FundsAcceptance | Rejection]
     ) -> tuple[FundsMoved, Balance | None] | Rejection:
-        """Look up the position under the wallet's lock, decide, and record; the balance is None for a retry."""
+        """Look up the position under the wallet's lock, decide, and record; the balance is None for a retry.
+
+        Raises:
+            Rejection: UNAUTHENTICATED: there is no such player.
+        """
 
     async def transactions(
         self, player_id: PlayerId, before: tuple[datetime, UUID] | None, limit: int
@@ -223,7 +237,11 @@ class AccountStore(Protocol):
         """Change the limits named in `wanted` by their rule and return all; None where there's no such player."""
 
     async def exclude(self, player_id: PlayerId, until: datetime, revocation: Revocation) -> datetime:
-        """Exclude a player until the later of `until` and what holds already, and revoke; returns the end."""
+        """Exclude a player until the later of `until` and what holds already, and revoke; returns the end.
+
+        Raises:
+            Rejection: UNAUTHENTICATED: there is no such player.
+        """
 
     async def flag_velocity(self, player_id: PlayerId, at: datetime) -> None:
         """Mark an account as betting faster than a person can."""
@@ -260,12 +278,15 @@ class SettlementStore(Protocol):
         """Return the oldest settlement with bets still to work, its total counted; None where all is done."""
 
     async def open_bets(self, settlement: Settlement, limit: int) -> list[BetId]:
-        """Return bets that `settlement` still has to work, at most `limit`; none means that it is done."""
+        """Return bets that `settlement` still has to work, at most `limit`; none means that it is done.
+
+        A settlement that a rollback takes back is done as it stands, so that nobody is paid what is taken back.
+        """
 
     async def carry_out(
         self, settlement: Settlement, bet_id: BetId, at: datetime
     ) -> tuple[PlayerId, Balance] | None:
-        """Work one bet in one transaction: bet, transfers, wallet, progress; None where it was worked already."""
+        """Work one bet in one transaction: bet, transfers, wallet, progress; None where nothing is left to do."""
 
     async def finish(self, settlement: Settlement, at: datetime) -> None:
         """Put on record that no bet of `settlement` is left."""
@@ -298,3 +319,30 @@ class SessionCache(Protocol):
 
     async def keep(self, player_id: PlayerId, balance: Balance) -> None:
         """Keep a balance if it is the newest version, else drop it."""
+
+
+class Tokens(Protocol):
+    """Sessions' tokens, issued and verified without asking a store."""
+
+    def issue(self, player_id: PlayerId, role: Role, token_id: UUID, now: datetime) -> tuple[str, datetime]:
+        """Return a token, good until the instant returned with it."""
+
+    def verify(self, token: str) -> Identity:
+        """Return whom `token` speaks for.
+
+        Raises:
+            Rejection: UNAUTHENTICATED: it is not ours, has expired, or was revoked.
+        """
+
+    def revoke(self, revocation: Revocation) -> None:
+        """Refuse what `revocation` names from now on, in this process."""
+
+
+class Passwords(Protocol):
+    """Passwords' hashes."""
+
+    async def hash_password(self, password: str) -> str:
+        """Return the hash to keep."""
+
+    async def verify_password(self, password_hash: str | None, password: str) -> bool:
+        """Tell whether `password` is the one hashed; None, nobody's, takes as long and is False."""

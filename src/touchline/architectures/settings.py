@@ -1,4 +1,4 @@
-"""Every setting of the platform: one frozen structure, read once from `TOUCHLINE_*`, all problems told together."""
+"""Every setting of the platform: one frozen structure, read once from `TOUCHLINE_*`, its problems told at once."""
 
 from collections.abc import Mapping
 from pathlib import Path
@@ -32,6 +32,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     login_failures_max: Count = 3
     login_lock_s: Seconds = 900
 
+    currency: Literal["EUR", "GBP", "USD", "JPY", "KWD"] = "EUR"  # of every wallet; fixed once there are any
     bets_per_minute_max: Annotated[int, msgspec.Meta(ge=1, le=1_000_000)] = 10
     velocity_bets: Count = 3  # this many bets within velocity_window_ms are faster than a person bets
     velocity_window_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 2_000

@@ -45,7 +45,9 @@ class BetPlacing:
             await self._withdraw(request.player_id, bet_key)
             raise
         if isinstance(answer, Rejection):
-            await self._withdraw(request.player_id, bet_key)
+            # A key that conflicts has a bet of its own on record, and that one goes on counting.
+            if answer.code is not Code.IDEMPOTENCY_CONFLICT:
+                await self._withdraw(request.player_id, bet_key)
         elif answer.balance is not None:
             await keep_balance(self.sessions, request.player_id, answer.balance)
             if admission.faster_than_a_person:

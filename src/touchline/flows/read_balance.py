@@ -3,7 +3,6 @@
 Invariant: losing the session cache changes where an answer comes from, never the answer.
 """
 
-from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
@@ -51,13 +50,12 @@ class BalanceReading:
         return balance, "database"
 
     async def warm(self) -> int:
-        """Fill the session cache with the players active of late, as after a deploy; returns how many."""
+        """Fill the session cache with the players active of late, as after a deploy; returns how many.
+
+        Raises:
+            Outage: the cache or the store is away; sessions fill as they are used.
+        """
         recent = await self.accounts.recent_balances(self.clock.now() - ACTIVE_WITHIN, WARMED_MAX)
-        await keep_balances(self.sessions, recent)
+        for player_id, balance in recent:
+            await self.sessions.keep(player_id, balance)
         return len(recent)
-
-
-async def keep_balances(sessions: SessionCache, balances: Iterable[tuple[PlayerId, Balance]]) -> None:
-    """Keep several balances."""
-    for player_id, balance in balances:
-        await keep_balance(sessions, player_id, balance)

@@ -7,6 +7,7 @@ from uuid import UUID
 import msgspec
 
 from touchline.core.account import Account, Role
+from touchline.core.funds import FundsMoved
 from touchline.core.ids import PlayerId
 from touchline.core.ledger import Transfer, TransferKind, debt_account, wallet_account
 from touchline.core.limits import LimitKey, LimitKind, Limits, Period
@@ -113,6 +114,12 @@ class SelfExclusionV1(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     months: int
 
 
+class ExcludedV1(msgspec.Struct, frozen=True):
+    """The answer of `POST /account/self-exclusion`."""
+
+    excluded_until: datetime
+
+
 class AccountV1(msgspec.Struct, frozen=True):
     """The answer of `GET /account`. `debt` is what a rollback left owing; credits repay it first."""
 
@@ -163,6 +170,18 @@ def limits_to_wire(limits: Limits, currency: str, now: datetime) -> LimitsV1:
         elif amount is not None:
             by_kind[kind][period] = LimitV1(text(amount))
     return LimitsV1(by_kind[LimitKind.DEPOSIT], by_kind[LimitKind.STAKE], by_kind[LimitKind.LOSS], sorted(waiting))
+
+
+def funds_moved_to_wire(moved: FundsMoved) -> FundsMovedV1:
+    """Return a deposit or withdrawal as it goes out."""
+    return FundsMovedV1(
+        transaction_id=moved.move_id,
+        kind=moved.kind,
+        amount=format_minor(moved.amount_minor, moved.currency),
+        balance=format_minor(moved.balance_minor, moved.currency),
+        currency=moved.currency,
+        recorded_at=moved.recorded_at,
+    )
 
 
 def account_to_wire(

@@ -10,6 +10,7 @@ from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId, 
 from touchline.core.money import format_minor, parse_minor
 from touchline.core.price import format_odds, parse_odds_milli
 from touchline.wire.decimals import decimal_text
+from touchline.wire.instants import utc
 
 ODDS_VERSION_MAX = 2**31 - 1
 
@@ -62,8 +63,6 @@ def place_bet_from_wire(body: PlaceBetV1, player_id: PlayerId, bet_id: BetId, cu
     """
     if not 1 <= body.odds_version <= ODDS_VERSION_MAX:
         raise Rejection(Code.MALFORMED, "odds_version must be a positive integer", field="odds_version")
-    if body.valid_until is not None and body.valid_until.tzinfo is None:
-        raise Rejection(Code.MALFORMED, "valid_until must name its offset from UTC", field="valid_until")
     key = body.idempotency_key
     return PlaceBet(
         bet_id=bet_id,
@@ -75,7 +74,7 @@ def place_bet_from_wire(body: PlaceBetV1, player_id: PlayerId, bet_id: BetId, cu
         stake_minor=parse_minor("stake", decimal_text("stake", body.stake), currency),
         idempotency_key=None if key is None else check_key("idempotency_key", key),
         accept=body.accept,
-        valid_until=body.valid_until,
+        valid_until=None if body.valid_until is None else utc("valid_until", body.valid_until),
     )
 
 

@@ -21,6 +21,7 @@ from touchline.core.market import MarketStatus, SelectionStatus
 from touchline.core.price import format_odds, parse_odds_milli
 from touchline.core.settlement import Outcome, Results
 from touchline.wire.decimals import decimal_text
+from touchline.wire.instants import utc
 
 MESSAGES_MAX: Final = 1_000
 SELECTIONS_MAX: Final = 1_000
@@ -229,10 +230,10 @@ def message_from_wire(message: MessageV1) -> feed.AnyMessage:
     for name, value in fields.items():
         if name in ("message_id", "event_id", "market_id") and value is not None:
             check_id(name, value)
-        if isinstance(value, datetime) and value.tzinfo is None:
-            raise Rejection(Code.MALFORMED, f"{name} must name its offset from UTC", field=name)
-        if name in _NAMES and value is not None and not 1 <= len(value) <= TEXT_LENGTH_MAX:
-            raise Rejection(Code.MALFORMED, f"{name} must be 1 to {TEXT_LENGTH_MAX} characters", field=name)
+        if isinstance(value, datetime):
+            fields[name] = utc(name, value)
+        if name in _NAMES and value is not None:
+            _check_text(name, value)
     if isinstance(message, OddsChangeV1):
         fields["selections"] = _selections_from_wire(message)
     if isinstance(message, BetSettlementV1):
@@ -272,8 +273,8 @@ def _selections_from_wire(message: OddsChangeV1) -> tuple[feed.PricedSelection, 
         raise Rejection(Code.MALFORMED, f"bet_delay_ms must be 0 to {BET_DELAY_MS_MAX}", field="bet_delay_ms")
     selections = []
     for s in message.selections:
-        if s.name is not None and not 1 <= len(s.name) <= TEXT_LENGTH_MAX:
-            raise Rejection(Code.MALFORMED, f"name must be 1 to {TEXT_LENGTH_MAX} characters", field="name")
+        if s.name is not None:
+            _check_text("name", s.name)
         priced = bytes(s.odds) != b"null"
         selections.append(
             feed.PricedSelection(
@@ -284,6 +285,13 @@ def _selections_from_wire(message: OddsChangeV1) -> tuple[feed.PricedSelection, 
             )
         )
     return tuple(selections)
+
+
+def _check_text(field: str, text: str) -> None:
+    if not 1 <= len(text) <= TEXT_LENGTH_MAX or not text.isprintable():
+        raise Rejection(
+            Code.MALFORMED, f"{field} must be 1 to {TEXT_LENGTH_MAX} printable characters", field=field
+        )
 
 
 def _factor(field: str, raw: msgspec.Raw) -> Fraction:

@@ -15,7 +15,7 @@ from touchline.adapters.postgres.spending import read_spent
 from touchline.core.acceptance import Acceptance, Position, Rules
 from touchline.core.bet import Bet, BetStatus, PlaceBet
 from touchline.core.errors import Code, Rejection
-from touchline.core.ids import BetId, MarketId, PlayerId
+from touchline.core.ids import BetId, MarketId, PlayerId, SelectionId
 from touchline.ports import Balance, Clock, Placed, SelectionExposure
 
 _QUERIES: Final = Queries("bets.sql")
@@ -100,7 +100,7 @@ class PostgresBets:
         return [
             SelectionExposure(
                 MarketId(row["market_id"]),
-                row["selection_id"],
+                SelectionId(row["selection_id"]),
                 row["bets"],
                 row["stakes_minor"],
                 row["liability_minor"],

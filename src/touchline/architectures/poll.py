@@ -1,0 +1,187 @@
+"""V0 `poll`: the naive sportsbook. Clients poll, PostgreSQL is asked each time, one transaction a bet.
+
+The whole composition is on this page: which adapter stands behind which port, and which process does what.
+"""
+
+import logging
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import uvloop
+
+from touchline.adapters.passwords import Passwords
+from touchline.adapters.postgres.accounts import PostgresAccounts
+from touchline.adapters.postgres.bets import PostgresBets
+from touchline.adapters.postgres.database import Database
+from touchline.adapters.postgres.markets import PostgresMarkets
+from touchline.adapters.postgres.migrations import migrate
+from touchline.adapters.postgres.settlements import PostgresSettlements
+from touchline.adapters.system import SystemChance, SystemClock
+from touchline.adapters.tokens import Tokens
+from touchline.adapters.valkey.sessions import ValkeySessions
+from touchline.architectures.demo import open_demo_accounts
+from touchline.architectures.settings import Settings
+from touchline.core.acceptance import Rules
+from touchline.core.errors import Outage
+from touchline.edge.http import accounts, betting, trading
+from touchline.edge.http.app import HttpApp
+from touchline.edge.http.meters import Meters
+from touchline.edge.http.pages import pages
+from touchline.edge.http.platform import Platform
+from touchline.edge.http.service import Readiness, service_operations
+from touchline.edge.serving import Work, serve
+from touchline.edge.workers import hear_revocations, ingest
+from touchline.flows.ingest_feed import FeedIngestion
+from touchline.flows.move_funds import FundsMoving
+from touchline.flows.place_bet import BetPlacing
+from touchline.flows.protect_player import PlayerProtection
+from touchline.flows.read_balance import BalanceReading
+from touchline.flows.serve_odds import OddsServing
+from touchline.flows.settle_market import MarketTrading, SettlementWork
+from touchline.flows.sign_in import SigningIn
+
+OPERATIONS: Final = (*betting.OPERATIONS, *accounts.OPERATIONS, *trading.OPERATIONS)
+
+
+@dataclass(frozen=True, slots=True)
+class Poll:
+    """V0 put together: what a pod answers with, and what its workers do."""
+
+    platform: Platform
+    passwords: Passwords
+    settlement_work: SettlementWork
+
+
+@asynccontextmanager
+async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
+    """Yield V0 over the servers that `settings` name; `name` is what PostgreSQL shows its connections as."""
+    clock, chance, meters = SystemClock(), SystemChance(), Meters()
+    database = await Database.connect(
+        settings.postgres,
+        pool_size=settings.pool_size,
+        waiters_max=settings.pool_waiters_max,
+        wait_s=settings.pool_wait_s,
+        name=name,
+    )
+    sessions = ValkeySessions(
+        settings.valkey,
+        timeout_ms=settings.valkey_timeout_ms,
+        ttl_s=settings.session_ttl_s,
+        bets_per_minute_max=settings.bets_per_minute_max,
+        velocity_bets=settings.velocity_bets,
+        velocity_window_ms=settings.velocity_window_ms,
+    )
+    rules = Rules(
+        stake_min_minor=settings.stake_min_minor,
+        stake_max_minor=settings.stake_max_minor,
+        exposure_max_minor=settings.exposure_max_minor,
+    )
+    markets = PostgresMarkets(database, clock)
+    bets = PostgresBets(database, clock, rules)
+    players = PostgresAccounts(database, clock)
+    settlements = PostgresSettlements(database, markets)
+    token_ttl = timedelta(seconds=settings.token_ttl_s)
+    tokens = Tokens(settings.token_secret, token_ttl, settings.verified_tokens_max, clock)
+    passwords = Passwords()
+    lock_for = timedelta(seconds=settings.login_lock_s)
+    platform = Platform(
+        markets=markets,
+        bets=bets,
+        accounts=players,
+        tokens=tokens,
+        clock=clock,
+        chance=chance,
+        odds=OddsServing(markets),
+        placing=BetPlacing(bets, players, sessions, clock, settings.bets_per_minute_max),
+        balances=BalanceReading(players, sessions, clock),
+        funds=FundsMoving(players, sessions),
+        protection=PlayerProtection(players, clock, token_ttl),
+        signing_in=SigningIn(
+            accounts=players,
+            tokens=tokens,
+            passwords=passwords,
+            clock=clock,
+            chance=chance,
+            currency=settings.currency,
+            failures_max=settings.login_failures_max,
+            lock_for=lock_for,
+            demo=settings.demo,
+        ),
+        trading=MarketTrading(markets, settlements, clock),
+        feed=FeedIngestion(markets, settlements, clock),
+        meters=meters,
+        currency=settings.currency,
+    )
+    meters.watch("gauge", "touchline_db_connections", "Connections open", lambda: database.connections)
+    meters.watch("gauge", "touchline_db_connections_in_use", "Connections at work", lambda: database.in_use)
+    meters.watch("gauge", "touchline_db_waiting", "Requests that wait for one", lambda: database.waiting)
+    meters.watch("gauge", "touchline_db_connections_max", "Connections at most", lambda: settings.pool_size)
+    meters.watch("counter", "touchline_session_hits", "Balances found in the session", lambda: sessions.hits)
+    meters.watch("counter", "touchline_session_misses", "Balances not in the session", lambda: sessions.misses)
+    try:
+        yield Poll(platform, passwords, SettlementWork(settlements, sessions, clock))
+    finally:
+        passwords.close()
+        await sessions.close()
+        await database.close()
+
+
+def prepare(settings: Settings) -> None:
+    """Migrate the schema, open the demo accounts where there are to be any, warm the session cache; blocks."""
+    uvloop.run(_prepare(settings))
+
+
+async def _prepare(settings: Settings) -> None:
+    await migrate(settings.postgres)
+    async with assembled(settings, "prepare") as poll:
+        if settings.demo:
+            await open_demo_accounts(poll.platform, poll.passwords)
+        try:
+            await poll.platform.balances.warm()
+        except Outage as outage:
+            logging.getLogger("touchline").warning("sessions are not warmed: %s", outage)
+
+
+def serve_pod(settings: Settings, port: int) -> None:
+    """Answer clients until told to stop; blocks."""
+
+    def works(poll: Poll) -> dict[str, Work]:
+        return {"revocations": lambda: hear_revocations(poll.platform.accounts, poll.platform.tokens)}
+
+    uvloop.run(_serve(settings, port, "pod", works))
+
+
+def serve_feed(settings: Settings, port: int) -> None:
+    """Bring the demo feed's odds in until told to stop; blocks."""
+
+    from touchline.adapters.feeds.demo import DemoFeed
+
+    def works(poll: Poll) -> dict[str, Work]:
+        platform = poll.platform
+        feed = DemoFeed(settings.demo_seed, settings.demo_matches, settings.demo_speed, platform.clock)
+        return {"feed": lambda: ingest(feed, platform.markets, platform.feed)}
+
+    uvloop.run(_serve(settings, port, "feed", works))
+
+
+def serve_settlement(settings: Settings, port: int) -> None:
+    """Carry settlements out until told to stop; blocks."""
+
+    def works(poll: Poll) -> dict[str, Work]:
+        return {"settlement": poll.settlement_work.run}
+
+    uvloop.run(_serve(settings, port, "settlement", works))
+
+
+async def _serve(settings: Settings, port: int, name: str, works: Callable[[Poll], dict[str, Work]]) -> None:
+    logging.basicConfig(level=logging.INFO, format="%(asctime)s %(levelname)s %(name)s %(message)s")
+    readiness = Readiness()
+    async with assembled(settings, name) as poll:
+        offered = OPERATIONS if name == "pod" else ()
+        application = HttpApp(
+            poll.platform, (*offered, *service_operations(readiness, offered)), pages()
+        )
+        await serve(application, port, readiness, works(poll))

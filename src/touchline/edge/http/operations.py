@@ -1,0 +1,101 @@
+"""What an HTTP operation is: one row of the table that routing, checking and the OpenAPI document are made of."""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from touchline.core.account import Identity, Role
+from touchline.core.errors import Code, Fault, Rejection
+from touchline.edge.http.platform import Platform
+
+BODY_BYTES_MAX: Final = 16 * 1024
+ANYONE_KNOWN: Final = frozenset(Role)
+PLAYERS: Final = frozenset({Role.PLAYER})
+TRADERS: Final = frozenset({Role.TRADER})
+FEEDS: Final = frozenset({Role.FEED})
+
+
+@dataclass(frozen=True, slots=True)
+class Call:
+    """A request that may be made: who asks, and what, with a body decoded as its operation declares."""
+
+    identity: Identity | None
+    path: Mapping[str, str]
+    query: Mapping[str, str]
+    body: Any
+
+    @property
+    def caller(self) -> Identity:
+        """Whom the token speaks for, in an operation that asks for one."""
+        if self.identity is None:
+            raise Fault("an operation for anyone asked who calls")
+        return self.identity
+
+
+@dataclass(frozen=True, slots=True)
+class Reply:
+    """An answer: `content` is a wire struct, or bytes as they stand, or None for an empty body."""
+
+    content: object
+    status: int = 200
+    content_type: bytes = b"application/json"
+    headers: tuple[tuple[bytes, bytes], ...] = ()
+    refused: Code | None = None
+
+
+Handler = Callable[[Platform, Call], Awaitable[Reply]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Operation:
+    """One method on one path. `roles` None lets anyone in; `body` bytes hands the raw body over.
+
+    `query` names each parameter that may be given, with its meaning.
+    """
+
+    method: str
+    path: str
+    summary: str
+    handle: Handler
+    roles: frozenset[Role] | None = ANYONE_KNOWN
+    body: type | None = None
+    body_types: tuple[str, ...] = ("application/json",)
+    body_bytes_max: int = BODY_BYTES_MAX
+    query: Mapping[str, str] = field(default_factory=dict)
+    answer: type | None = None
+    status: int = 200
+    refusals: tuple[Code, ...] = ()
+
+    def decode(self, body: bytes, content_type: str) -> Any:
+        """Return the body as `body` declares it, None where the operation takes none.
+
+        Raises:
+            Rejection: MALFORMED, naming the field where there is one.
+        """
+        if self.body is None:
+            return None
+        kind = content_type.partition(";")[0].strip().lower()
+        if kind not in self.body_types:
+            raise Rejection(
+                Code.MALFORMED, f"send the body as {' or '.join(self.body_types)}", field="Content-Type"
+            )
+        if self.body is bytes:
+            return body
+        try:
+            return msgspec.json.decode(body, type=self.body)
+        except msgspec.ValidationError as wrong:
+            what, _, where = str(wrong).partition(" - at `$.")
+            named = {"field": where.rstrip("`")} if where else _named_field(what)
+            raise Rejection(Code.MALFORMED, what, **named) from None
+        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+            raise Rejection(Code.MALFORMED, f"the body is no JSON: {wrong}") from None
+        except RecursionError:
+            raise Rejection(Code.MALFORMED, "the body is nested too deeply") from None
+
+
+def _named_field(what: str) -> dict[str, str]:
+    """Return the field that msgspec's words name ("Object missing required field `stake`")."""
+    parts = what.split("field `")
+    return {"field": parts[1].partition("`")[0]} if len(parts) == 2 else {}

@@ -1,0 +1,31 @@
+"""Work that runs beside requests or in a process of its own; after an `Outage` it begins anew."""
+
+from collections.abc import AsyncIterator, Collection
+from typing import Protocol
+
+from touchline.core.event import EventStatus
+from touchline.core.feed import AnyMessage
+from touchline.core.ids import EventId
+from touchline.flows.ingest_feed import FeedIngestion
+from touchline.ports import AccountStore, MarketStore, Tokens
+
+
+class Feed(Protocol):
+    """A source of messages that paces itself."""
+
+    def messages(self, open_event_ids: Collection[EventId]) -> AsyncIterator[list[AnyMessage]]:
+        """Yield messages as they are due, first what ends those of `open_event_ids` that are over by now."""
+
+
+async def ingest(feed: Feed, markets: MarketStore, ingestion: FeedIngestion) -> None:
+    """Apply what `feed` says, for ever."""
+    unended = [await markets.events(status) for status in (EventStatus.SCHEDULED, EventStatus.LIVE)]
+    open_event_ids = [event.event_id for events in unended for event, _ in events]
+    async for messages in feed.messages(open_event_ids):
+        await ingestion.apply_all(messages)
+
+
+async def hear_revocations(accounts: AccountStore, tokens: Tokens) -> None:
+    """Refuse revoked tokens in this process, those revoked before it began too, for ever."""
+    async for revocation in accounts.revocations():
+        tokens.revoke(revocation)
