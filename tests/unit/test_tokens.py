@@ -112,9 +112,7 @@ def test_revoking_a_player_ends_his_tokens_but_the_spared_and_those_issued_after
     before, _ = tokens.issue(ALICE, Role.PLAYER, uuid4(), clock.now())
     asking, _ = tokens.issue(ALICE, Role.PLAYER, spared, clock.now())
     bobs, _ = tokens.issue(PlayerId("bob"), Role.PLAYER, uuid4(), clock.now())
-    tokens.revoke(
-        Revocation(until=clock.now() + TTL, player_id=ALICE, issued_until=clock.now(), spared=spared)
-    )
+    tokens.revoke(Revocation(until=clock.now() + TTL, player_id=ALICE, issued_until=clock.now(), spared=spared))
     clock.move(MICROSECOND)  # a login within the same second
     after, _ = tokens.issue(ALICE, Role.PLAYER, uuid4(), clock.now())
     assert "revoked" in refusal(tokens, before)
