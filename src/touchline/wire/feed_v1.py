@@ -35,8 +35,8 @@ class OutcomeV1(msgspec.Struct, frozen=True):
     """A selection's result; factors are decimals ("0.5") or fractions ("1/3")."""
 
     result: BetResult
-    void_factor: msgspec.Raw = msgspec.Raw(b'"0"')
-    dead_heat_factor: msgspec.Raw = msgspec.Raw(b'"1"')
+    void_factor: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b'"0"'))
+    dead_heat_factor: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b'"1"'))
 
 
 class PricedSelectionV1(msgspec.Struct, frozen=True, omit_defaults=True):
@@ -44,7 +44,7 @@ class PricedSelectionV1(msgspec.Struct, frozen=True, omit_defaults=True):
 
     selection_id: str
     name: str | None = None
-    odds: msgspec.Raw = msgspec.Raw(b"null")
+    odds: msgspec.Raw = msgspec.field(default_factory=lambda: msgspec.Raw(b"null"))
     status: SelectionStatus | None = None
 
 

@@ -45,7 +45,7 @@ def problem(code: Code, detail: str, extra: object = None) -> bytes:
         "detail": detail,
     }
     if isinstance(extra, dict):
-        document = extra | document
+        document |= {name: value for name, value in extra.items() if name not in document}
     return msgspec.json.encode(document)
 
 

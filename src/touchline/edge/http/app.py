@@ -209,8 +209,10 @@ def _reply(code: Code, document: bytes, headers: tuple[tuple[bytes, bytes], ...]
 
 async def _send(send: Send, reply: Reply) -> None:
     if reply.content is None:
-        body = b""
-    elif isinstance(reply.content, bytes):
+        await send({"type": "http.response.start", "status": reply.status, "headers": COMMON_HEADERS})
+        await send({"type": "http.response.body"})
+        return
+    if isinstance(reply.content, bytes):
         body = reply.content
     else:
         body = _encode(reply.content)

@@ -28,7 +28,7 @@ _PROBLEM: Final[dict[str, Any]] = {
 
 def openapi(operations: Sequence[Operation]) -> dict[str, Any]:
     """Return the document of `operations` as plain JSON values."""
-    shapes = {shape for o in operations for shape in (o.body, o.answer) if shape not in (None, bytes)}
+    shapes = {shape for o in operations for shape in (_body(o), o.answer) if shape is not None}
     ordered = sorted(shapes, key=lambda shape: str(shape))
     schemas, components = msgspec.json.schema_components(ordered, schema_hook=_raw, ref_template=_REF)
     named = dict(zip(ordered, schemas, strict=True))
@@ -61,13 +61,16 @@ def _describe(operation: Operation, named: dict[Any, Any]) -> dict[str, Any]:
         "responses": _responses(operation, named),
     }
     if operation.body is not None:
-        schema = {} if operation.body is bytes else named[operation.body]
-        content = {kind: {"schema": schema} for kind in operation.body_types}
+        content = {kind: {"schema": named[_body(operation)]} for kind in operation.body_types}
         described["requestBody"] = {"required": True, "content": content}
     if operation.roles is not None:
         described["security"] = [{"token": []}]
         described["description"] = "For: " + ", ".join(sorted(role.value for role in operation.roles))
     return described
+
+
+def _body(operation: Operation) -> Any:
+    return operation.body_shape or operation.body
 
 
 def _responses(operation: Operation, named: dict[Any, Any]) -> dict[str, Any]:

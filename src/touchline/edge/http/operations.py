@@ -61,6 +61,7 @@ class Operation:
     handle: Handler
     roles: frozenset[Role] | None = ANYONE_KNOWN
     body: type | None = None
+    body_shape: Any = None  # what the OpenAPI document says of a body that is decoded later
     body_types: tuple[str, ...] = ("application/json",)
     body_bytes_max: int = BODY_BYTES_MAX
     query: Mapping[str, str] = field(default_factory=dict)
@@ -77,7 +78,7 @@ class Operation:
         if self.body is None:
             return None
         kind = content_type.partition(";")[0].strip().lower()
-        if kind not in self.body_types:
+        if kind and kind not in self.body_types:
             raise Rejection(
                 Code.MALFORMED, f"send the body as {' or '.join(self.body_types)}", field="Content-Type"
             )

@@ -9,7 +9,7 @@ from touchline.core.market import MarketStep
 from touchline.core.money import format_minor
 from touchline.edge.http.operations import FEEDS, TRADERS, Call, Operation, Reply
 from touchline.edge.http.platform import Platform
-from touchline.wire.feed_v1 import FeedAnswerV1, decode_messages, results_from_wire
+from touchline.wire.feed_v1 import FeedAnswerV1, MessageV1, decode_messages, results_from_wire
 from touchline.wire.odds_v1 import MarketV1, market_to_wire
 from touchline.wire.trading_v1 import (
     LiabilityV1,
@@ -92,7 +92,8 @@ OPERATIONS: Final = (
         handle=_feed,
         roles=FEEDS,
         body=bytes,
-        body_types=("application/json", "application/x-ndjson"),
+        body_shape=list[MessageV1],
+        body_types=("application/json", "application/x-ndjson", "application/ndjson"),
         body_bytes_max=FEED_BYTES_MAX,
         answer=FeedAnswerV1,
     ),
