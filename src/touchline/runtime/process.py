@@ -1,7 +1,7 @@
 """One child process: started in a session of its own with its output in a log, stopped by its own signal.
 
 Invariant: a child never outlives the process that started it where the system can promise that (Linux), and its
-log never grows beyond `LOG_MAX_BYTES` for longer than `LogBook.trim` is away.
+log is moved aside by `trim` once it is beyond `LOG_MAX_BYTES`, so that two of that size is all it takes.
 """
 
 import asyncio
@@ -11,7 +11,8 @@ import os
 import shutil
 import signal
 import sys
-from collections.abc import Callable, Mapping
+import time
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -23,6 +24,8 @@ from touchline.runtime.accounts import Account
 LOG_MAX_BYTES: Final = 8 * 1024 * 1024
 TAIL_LINES: Final = 15
 TAIL_MAX_BYTES: Final = 16 * 1024
+READY_POLL_S: Final = 0.03
+SAME_START_S: Final = 2.0  # the system may tell a start time a little off after the clock was set
 _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
@@ -59,7 +62,8 @@ class Child:
 
     program: Program
     process: asyncio.subprocess.Process
-    started_at: float = field(default=0.0)  # the system's start time of the process, in seconds since the epoch
+    started_at: float  # the system's start time of the process, in seconds since the epoch
+    began_s: float = field(default_factory=time.monotonic)
 
     @property
     def pid(self) -> int:
@@ -70,6 +74,11 @@ class Child:
     def running(self) -> bool:
         """Whether it has not ended yet."""
         return self.process.returncode is None
+
+    @property
+    def uptime_s(self) -> float:
+        """For how long it has run."""
+        return time.monotonic() - self.began_s
 
     async def wait(self) -> int:
         """Wait until it ends, and return its exit status, negative for a signal."""
@@ -121,6 +130,29 @@ async def start(program: Program) -> Child:
     return Child(program, process, started_at(process.pid))
 
 
+async def ready(child: Child, answers: Callable[[], Awaitable[bool]], timeout_s: float, remedy: str) -> Child:
+    """Return `child` once `answers` says that it serves; a child that does not get there is stopped.
+
+    Raises:
+        PartFailed: it ended, or did not answer in `timeout_s`.
+    """
+    program = child.program
+    try:
+        async with asyncio.timeout(timeout_s):
+            while child.running:
+                if await answers():
+                    return child
+                await asyncio.sleep(READY_POLL_S)
+        why = f"ended with {ending(child.process.returncode)} before it answered"
+    except TimeoutError:
+        why = f"gave no answer in {timeout_s:g} s"
+        await child.stop()
+    except BaseException:
+        await child.stop()
+        raise
+    raise PartFailed(program.name, why, remedy=remedy, log=program.log)
+
+
 def package_folder(package: str) -> Path:
     """Return where an installed package's files are, without running any of its code.
 
@@ -159,7 +191,8 @@ def same_process(pid: int, started: float) -> psutil.Process | None:
     """Return the process `pid` if it is the one that began at `started`, else None."""
     try:
         process = psutil.Process(pid)
-        return process if abs(process.create_time() - started) < 0.02 and process.is_running() else None
+        same = abs(process.create_time() - started) < SAME_START_S and process.status() != psutil.STATUS_ZOMBIE
+        return process if same else None
     except psutil.NoSuchProcess:
         return None
 
@@ -182,3 +215,10 @@ def trim(log: Path) -> None:
             os.truncate(log, 0)
     except FileNotFoundError:
         return
+
+
+def ending(returncode: int | None) -> str:
+    """Return how a process ended, in words."""
+    if returncode is not None and returncode < 0:
+        return f"signal {signal.Signals(-returncode).name}"
+    return f"status {returncode}"

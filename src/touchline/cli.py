@@ -1,0 +1,225 @@
+"""The command line: `touchline up`, and what to do with a platform that runs.
+
+Exit status: 0 it is done, 1 it could not be done, 2 it was asked for wrongly or there is no platform to ask.
+"""
+
+import asyncio
+import os
+from pathlib import Path
+from typing import Annotated, Final, NoReturn, cast
+
+import typer
+from rich.console import Console
+
+from touchline.adapters.postgres.books import PostgresBooks
+from touchline.adapters.postgres.database import Database
+from touchline.adapters.postgres.migrations import Phase
+from touchline.adapters.postgres.migrations import migrate as apply_migrations
+from touchline.architectures.settings import PREFIX, Settings, SettingsWrong, read_settings
+from touchline.core.errors import Fault, Outage
+from touchline.flows.reconcile_ledger import Reconciliation
+from touchline.flows.reconcile_ledger import reconcile as reconcile_books
+from touchline.runtime.console import show_failure, show_ready, status_table, telling
+from touchline.runtime.control import Answer, NotRunning, Request, failure_of
+from touchline.runtime.instance import Instance
+from touchline.runtime.launch import Failed, request, running, start_detached, stop, supervise_reporting
+from touchline.runtime.process import PartFailed
+from touchline.runtime.roles import ROLES, Role, run_role
+from touchline.runtime.supervisor import CannotStart, supervise
+
+app = typer.Typer(
+    help="A live sports betting platform.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+)
+_out: Final = Console()
+_err: Final = Console(stderr=True)
+
+DataDir = Annotated[Path | None, typer.Option(help="Where the platform keeps everything.", show_default=False)]
+
+
+@app.command()
+def up(
+    architecture: Annotated[str | None, typer.Option(help="poll", show_default=False)] = None,
+    pods: Annotated[str | None, typer.Option(help="How many pods.", show_default=False)] = None,
+    port: Annotated[str | None, typer.Option(help="Where clients connect.", show_default=False)] = None,
+    feed: Annotated[str | None, typer.Option(help="demo or none", show_default=False)] = None,
+    data_dir: DataDir = None,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Forget every bet, price and account first.")] = False,
+    detach: Annotated[bool, typer.Option("--detach", help="Return once it is ready; it runs on.")] = False,
+) -> None:
+    """Start the platform; Ctrl-C stops it."""
+    settings = _settings(architecture=architecture, pods=pods, port=port, feed=feed, data_dir=data_dir)
+    try:
+        with telling(_out, "starting") as tell:
+            if detach:
+                start_detached(settings, fresh=fresh, tell=tell)
+                instance = running(settings.data_dir)
+                if instance is not None:
+                    show_ready(_out, instance)
+                return
+
+            def ready(started: Instance) -> None:
+                show_ready(_out, started)
+                _out.print("Ctrl-C stops it")
+
+            asyncio.run(supervise(settings, fresh=fresh, tell=tell, ready=ready))
+    except CannotStart as refused:
+        _refuse(str(refused))
+    except PartFailed as failed:
+        show_failure(_err, failure_of(failed))
+        raise typer.Exit(1) from None
+    except Failed as failed:
+        show_failure(_err, failed.failure)
+        raise typer.Exit(1) from None
+
+
+@app.command()
+def down(data_dir: DataDir = None) -> None:
+    """Stop the platform: balancer, pods, workers, Valkey, PostgreSQL."""
+    settings = _settings(data_dir=data_dir)
+    try:
+        with telling(_out, "stopping") as tell:
+            stopped = stop(settings.data_dir, tell)
+    except Failed as failed:
+        show_failure(_err, failed.failure)
+        raise typer.Exit(1) from None
+    _out.print("stopped" if stopped else "nothing was running")
+
+
+@app.command()
+def status(data_dir: DataDir = None) -> None:
+    """Show every part; exit status 1 where the platform is not running or a part does not answer."""
+    instance = running(_settings(data_dir=data_dir).data_dir)
+    if instance is None:
+        _out.print("not running")
+        raise typer.Exit(1)
+    answers = _ask(instance, Request("status"))
+    parts = [part for answer in answers for part in answer.parts or []]
+    _out.print(status_table(instance, parts))
+    if not all(part.healthy for part in parts):
+        raise typer.Exit(1)
+
+
+@app.command()
+def restart(
+    rolling: Annotated[bool, typer.Option("--rolling", help="One pod after another: no request fails.")] = False,
+    data_dir: DataDir = None,
+) -> None:
+    """Restart pods and workers, on the code that is installed now."""
+    instance = running(_settings(data_dir=data_dir).data_dir)
+    if instance is None:
+        _refuse("nothing is running; `touchline up` starts it")
+    _ask(instance, Request("restart", rolling=rolling))
+    _out.print("restarted")
+
+
+@app.command()
+def migrate(
+    phase: Annotated[str, typer.Option(help="before or after the new code is started, or both")] = "both",
+    data_dir: DataDir = None,
+) -> None:
+    """Bring the database's schema to what this code needs."""
+    if phase not in ("before", "after", "both"):
+        _refuse(f"--phase {phase}: one of before, after, both")
+    phases = ("before", "after") if phase == "both" else (phase,)
+    dsn = _dsn(data_dir)
+    try:
+        applied = asyncio.run(apply_migrations(dsn, cast(tuple[Phase, ...], phases)))
+    except Outage as away:
+        _refuse(f"{away}, or a lock was not to be had in time: run it again")
+    except Fault as fault:
+        _err.print(f"[red]{fault}[/]")
+        raise typer.Exit(1) from None
+    _out.print("\n".join(applied) if applied else "nothing to do")
+
+
+@app.command()
+def reconcile(data_dir: DataDir = None) -> None:
+    """Compare the books with themselves; exit status 0 only where every record agrees."""
+    try:
+        found = asyncio.run(_reconcile(_dsn(data_dir)))
+    except Outage as away:
+        _refuse(f"{away}: is the platform running?")
+    for name, amount in found.sums.items():
+        _out.print(f"{name:>12} {amount:>16,}", highlight=False)
+    for discrepancy in found.discrepancies:
+        _out.print(f"[red]✗[/] {discrepancy}", highlight=False)
+    if found.discrepancies:
+        _out.print(f"the books do not balance: {len(found.discrepancies)} discrepancies")
+        raise typer.Exit(1)
+    _out.print("the books balance")
+
+
+@app.command(hidden=True)
+def role(name: str, port: Annotated[int, typer.Option()] = 0) -> None:
+    """Be one of the platform's own processes; started by the supervisor, or by another one."""
+    if name not in ROLES:
+        _refuse(f"role {name}: one of {', '.join(ROLES)}")
+    try:
+        run_role(_settings(), cast(Role, name), port)
+    except Outage as away:
+        _err.print(f"{away}")
+        raise typer.Exit(1) from None
+
+
+@app.command("supervise", hidden=True)
+def supervise_detached(report_to: Annotated[int, typer.Option()], fresh: bool = False) -> None:
+    """Be the supervisor of `up --detach`."""
+    raise typer.Exit(supervise_reporting(_settings(), fresh=fresh, report_to=report_to))
+
+
+def main() -> None:
+    """Run the command line."""
+    app()
+
+
+async def _reconcile(dsn: str) -> Reconciliation:
+    database = await Database.connect(dsn, pool_size=1, name="touchline reconcile")
+    try:
+        return await reconcile_books(PostgresBooks(database))
+    finally:
+        await database.close()
+
+
+def _settings(**options: object) -> Settings:
+    """Return the settings, the command's options standing above the environment."""
+    given = {PREFIX + name.upper(): str(value) for name, value in options.items() if value is not None}
+    try:
+        return read_settings(os.environ | given)
+    except SettingsWrong as wrong:
+        for problem in wrong.problems:
+            _err.print(problem, markup=False, highlight=False, soft_wrap=True)
+        raise typer.Exit(2) from None
+
+
+def _dsn(data_dir: Path | None) -> str:
+    """Return the running platform's PostgreSQL, or the one that the settings name."""
+    settings = _settings(data_dir=data_dir)
+    if settings.postgres:
+        return settings.postgres
+    instance = running(settings.data_dir)
+    if instance is None:
+        _refuse("no platform runs here and TOUCHLINE_POSTGRES names no server; `touchline up` starts one")
+    return instance.postgres
+
+
+def _ask(instance: Instance, asked: Request) -> list[Answer]:
+    try:
+        with telling(_out, asked.verb) as tell:
+            return asyncio.run(request(instance, asked, tell))
+    except NotRunning:
+        _refuse("the supervisor does not answer; `touchline down` ends what is left, then start again")
+    except Failed as failed:
+        show_failure(_err, failed.failure)
+        raise typer.Exit(1) from None
+
+
+def _refuse(why: str) -> NoReturn:
+    _err.print(f"[red]✗[/] {why}", highlight=False, soft_wrap=True)
+    raise typer.Exit(2)
+
+
+if __name__ == "__main__":
+    main()

