@@ -87,6 +87,17 @@ class Settlement:
         """Tell whether only bets placed within a window are touched."""
         return self.placed_from is not None or self.placed_until is not None
 
+    def spans(self, placed_at: datetime) -> bool:
+        """Tell whether bets placed at `placed_at` are touched."""
+        after = self.placed_from is None or placed_at >= self.placed_from
+        return after and (self.placed_until is None or placed_at < self.placed_until)
+
+    def has_to_work(self, bet: Bet) -> bool:
+        """Tell whether `bet`, one of the market's, is still to be worked."""
+        if self.kind in ROLLBACKS:
+            return bet.settlement_id == self.undoes
+        return bet.status is BetStatus.PLACED and self.spans(bet.placed_at)
+
 
 @dataclass(frozen=True, slots=True)
 class BetMove:
@@ -209,7 +220,6 @@ def plan_settle(
             SELECTION_NOT_FOUND: see `check_results`.
     """
     complete = check_results(market, results)
-    first: tuple[Settlement, ...] = ()
     if market.status is MarketStatus.SETTLED:
         settled = _newest(standing, SettlementKind.SETTLE)
         if settled.results == complete:
@@ -218,9 +228,11 @@ def plan_settle(
             raise Rejection(
                 Code.MARKET_CLOSED, "market is settled with other results: roll it back first", status="settled"
             )
-        market, first = _take_back(market, settled, SettlementKind.ROLLBACK_SETTLEMENT, at)
+        # The market itself stays settled, and so does its version.
+        anew = _draft(market, SettlementKind.SETTLE, at, results=complete)
+        return Plan(market, (*_take_back_settling(market, standing, at), anew))
     market = step_market(market, MarketStep.SETTLE, at)
-    return Plan(market, (*first, _draft(market, SettlementKind.SETTLE, at, results=complete)))
+    return Plan(market, (_draft(market, SettlementKind.SETTLE, at, results=complete),))
 
 
 def plan_void(
@@ -244,11 +256,9 @@ def plan_void(
         if market.status is MarketStatus.SETTLED:
             raise Rejection(Code.MARKET_CLOSED, "market is settled: roll it back first", status="settled")
         return Plan(market, (draft,))
-    first: tuple[Settlement, ...] = ()
-    if market.status is MarketStatus.SETTLED:
-        settled = _newest(standing, SettlementKind.SETTLE)
-        market, first = _take_back(market, settled, SettlementKind.ROLLBACK_SETTLEMENT, at)
-    return Plan(step_market(market, MarketStep.VOID, at), (*first, draft))
+    first = _take_back_settling(market, standing, at) if market.status is MarketStatus.SETTLED else ()
+    open_again = replace(market, status=MarketStatus.SUSPENDED) if first else market
+    return Plan(step_market(open_again, MarketStep.VOID, at), (*first, draft))
 
 
 def plan_rollback(market: Market, standing: Sequence[Settlement], kind: SettlementKind, at: datetime) -> Plan:
@@ -258,18 +268,30 @@ def plan_rollback(market: Market, standing: Sequence[Settlement], kind: Settleme
         Rejection: MARKET_CLOSED: there is none.
     """
     undone = SettlementKind.VOID if kind is SettlementKind.ROLLBACK_VOID else SettlementKind.SETTLE
-    if not any(settlement.kind is undone for settlement in standing):
+    newest = next((settlement for settlement in standing if settlement.kind is undone), None)
+    if newest is None:
         raise Rejection(
             Code.MARKET_CLOSED, f"market has no {undone.value} to roll back", status=market.status.value
         )
-    return Plan(*_take_back(market, _newest(standing, undone), kind, at))
+    if undone is SettlementKind.SETTLE:
+        return Plan(step_market(market, STEP_OF_KIND[kind], at), _take_back_settling(market, standing, at))
+    rollback = _draft(market, kind, at, undoes=newest.settlement_id)
+    if not newest.windowed:
+        return Plan(step_market(market, STEP_OF_KIND[kind], at), (rollback,))
+    if market.status is not MarketStatus.SETTLED:
+        return Plan(market, (rollback,))
+    # The bets that it gives back stand on a settled market: they get the result that the others got.
+    settled = _newest(standing, SettlementKind.SETTLE)
+    return Plan(market, (rollback, _draft(market, SettlementKind.SETTLE, at, results=settled.results)))
 
 
-def _take_back(
-    market: Market, undone: Settlement, kind: SettlementKind, at: datetime
-) -> tuple[Market, tuple[Settlement, ...]]:
-    draft = _draft(market, kind, at, undoes=undone.settlement_id)
-    return (market if undone.windowed else step_market(market, STEP_OF_KIND[kind], at)), (draft,)
+def _take_back_settling(market: Market, standing: Sequence[Settlement], at: datetime) -> tuple[Settlement, ...]:
+    """Return the rollbacks of all that settled the market; more than one where a windowed void was taken back."""
+    return tuple(
+        _draft(market, SettlementKind.ROLLBACK_SETTLEMENT, at, undoes=settlement.settlement_id)
+        for settlement in standing
+        if settlement.kind is SettlementKind.SETTLE
+    )
 
 
 def _newest(standing: Sequence[Settlement], kind: SettlementKind) -> Settlement:

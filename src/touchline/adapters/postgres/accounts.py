@@ -2,6 +2,7 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
+from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -168,14 +169,15 @@ class PostgresAccounts:
         """See `ports.AccountStore`."""
         while True:
             try:
-                async for connection, told in listen(self._database.dsn, "revocations", LISTEN_IDLE_S):
-                    rows = (
-                        await connection.fetch(_QUERIES["standing_revocations"], self._clock.now())
-                        if told is None
-                        else await connection.fetch(_QUERIES["revocation"], int(told))
-                    )
-                    for row in rows:
-                        yield _revocation_of(row)
+                async with aclosing(listen(self._database.dsn, "revocations", LISTEN_IDLE_S)) as heard:
+                    async for connection, told in heard:
+                        rows = (
+                            await connection.fetch(_QUERIES["standing_revocations"], self._clock.now())
+                            if told is None
+                            else await connection.fetch(_QUERIES["revocation"], int(told))
+                        )
+                        for row in rows:
+                            yield _revocation_of(row)
             except Outage:
                 await asyncio.sleep(RELISTEN_AFTER_S)
 

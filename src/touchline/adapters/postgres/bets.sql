@@ -63,12 +63,12 @@ SELECT market_id, selection_id, bets, stakes_minor, liability_minor FROM exposur
 ORDER BY market_id, selection_id;
 
 -- name: spent
--- What already counts against a player's limits, by period: deposits, stakes less refunds, and what betting took
--- from him on balance.
+-- What already counts against a player's limits, by period: deposits, stakes less what came back of them, and
+-- what betting took from him on balance.
 SELECT period.name AS period,
     coalesce(sum(t.amount_minor) FILTER (WHERE t.kind = 'deposit'), 0)::bigint AS deposit,
-    coalesce(sum(CASE t.kind WHEN 'stake' THEN t.amount_minor WHEN 'refund' THEN -t.amount_minor END), 0)::bigint
-        AS stake,
+    coalesce(sum(CASE 'stakes' WHEN t.credit_account THEN t.amount_minor
+        WHEN t.debit_account THEN -t.amount_minor END), 0)::bigint AS stake,
     coalesce(sum(CASE WHEN t.kind IN ('deposit', 'withdrawal') THEN 0
         WHEN t.debit_account IN ('wallet:' || $1, 'debt:' || $1) THEN t.amount_minor
         ELSE -t.amount_minor END), 0)::bigint AS loss

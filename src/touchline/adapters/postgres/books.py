@@ -10,10 +10,8 @@ from typing import Any, Final
 
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.queries import Queries
-from touchline.adapters.postgres.rows import settlement_of
-from touchline.core.bet import BetResult, BetStatus
-from touchline.core.ids import SelectionId
-from touchline.core.settlement import VOIDED, Settlement, SettlementKind, settled_payout_minor
+from touchline.adapters.postgres.rows import bet_of, settlement_of
+from touchline.core.audit import judge
 
 TOLD_PER_CHECK_MAX: Final = 100
 READ_AT_ONCE: Final = 5_000
@@ -65,30 +63,8 @@ class PostgresBooks:
         settlements = {row["settlement_id"]: settlement_of(row) for row in rows}
         found: list[str] = []
         async for row in connection.cursor(_QUERIES["decided"], prefetch=READ_AT_ONCE):
-            wrong = _judge(row, settlements.get(row["settlement_id"]))
+            settlement = settlements.get(row["settlement_id"])
+            wrong = judge(bet_of(row), settlement, taken_back=row["taken_back"])
             if wrong and len(found) < TOLD_PER_CHECK_MAX:
                 found.append(f"bet {row['bet_id']}: {wrong}")
         return found
-
-
-def _judge(row: Any, settlement: Settlement | None) -> str | None:
-    if settlement is None:
-        return f"{row['status']} by no settlement"
-    if row["undone_at"] is not None:
-        return f"still {row['status']} though settlement {settlement.settlement_id} was rolled back"
-    outcome = VOIDED
-    if settlement.kind is SettlementKind.SETTLE:
-        found = settlement.results.get(SelectionId(row["selection_id"]))
-        if found is None:
-            return f"settlement {settlement.settlement_id} has no result for {row['selection_id']}"
-        outcome = found
-    paid = settled_payout_minor(row["stake_minor"], row["odds_milli"], outcome)
-    voids = outcome.result is BetResult.VOID or outcome.void_factor == 1
-    status = BetStatus.VOID if voids else BetStatus.SETTLED
-    result = BetResult.VOID if voids else outcome.result
-    if (row["payout_minor"], row["status"], row["result"]) != (paid, status.value, result.value):
-        return (
-            f"{row['status']} {row['result']} {row['payout_minor']}, but settlement "
-            f"{settlement.settlement_id} says {status.value} {result.value} {paid}"
-        )
-    return None

@@ -78,8 +78,7 @@ LIMIT $1;
 
 -- name: decided
 -- Decided bets with the settlement that decided them.
-SELECT b.bet_id, b.selection_id, b.stake_minor, b.odds_milli, b.status, b.result, b.payout_minor,
-    s.settlement_id, s.kind, s.undone_by, s.finished_at, u.finished_at AS undone_at
+SELECT b.*, u.finished_at IS NOT NULL AS taken_back
 FROM bets b LEFT JOIN settlements s USING (settlement_id)
 LEFT JOIN settlements u ON u.settlement_id = s.undone_by
 WHERE b.status <> 'PLACED';

@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import asyncpg
 
-from touchline.core.errors import Outage
+from touchline.core.errors import Fault, Outage
 
 COMMAND_TIMEOUT_S: Final = 15
 CLOSE_TIMEOUT_S: Final = 5
@@ -80,6 +80,7 @@ class Database:
 
         Raises:
             Outage: none is to be had in time, or the server goes away while it is used.
+            Fault: the server or its driver refuses a statement.
         """
         if self.waiting >= self._waiters_max:
             raise Outage("PostgreSQL: every connection is taken")
@@ -92,8 +93,8 @@ class Database:
             self.waiting -= 1
         try:
             yield lent
-        except AWAY as away:
-            raise Outage("PostgreSQL") from away
+        except (*AWAY, asyncpg.PostgresError) as error:
+            raise _in_our_terms(error) from error
         finally:
             await self._pool.release(lent)
 
@@ -122,3 +123,10 @@ class Database:
         """Return the first column of the first row, or None."""
         async with self.connection() as connection:
             return await connection.fetchval(query, *arguments)
+
+
+def _in_our_terms(error: BaseException) -> Outage | Fault:
+    # An argument that does not fit its column is a ValueError, whatever else the driver counts it as.
+    if isinstance(error, AWAY) and not isinstance(error, ValueError):
+        return Outage("PostgreSQL")
+    return Fault(f"PostgreSQL refuses a statement: {error}")

@@ -5,7 +5,7 @@ missed.
 """
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncGenerator
 from typing import Any, Final
 
 import asyncpg
@@ -16,7 +16,7 @@ from touchline.core.errors import Outage
 TOLD_MAX: Final = 10_000
 
 
-async def listen(dsn: str, channel: str, idle_s: float) -> AsyncIterator[tuple[Any, str | None]]:
+async def listen(dsn: str, channel: str, idle_s: float) -> AsyncGenerator[tuple[Any, str | None]]:
     """Yield (connection, None) once listening, then (connection, payload) at each notification.
 
     Where nothing is told for `idle_s` it yields (connection, None) again, so that what could be missed is looked

@@ -7,20 +7,18 @@ import re
 from collections.abc import Callable
 from typing import Any, Final
 
-import asyncpg
 import msgspec
 
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.queries import Queries
 from touchline.adapters.postgres.rows import event_of, market_of, selections_text
-from touchline.core.errors import Code, Outage, Rejection
+from touchline.core.errors import Code, Rejection
 from touchline.core.event import Event
 from touchline.core.ids import EventId, MarketId, MessageId
 from touchline.core.market import Market
-from touchline.ports import Clock
+from touchline.ports import EVENTS_MAX, Clock
 from touchline.wire.odds_v1 import PolledMarketV1
 
-EVENTS_MAX: Final = 500
 CHANGES_MAX: Final = 2_000
 QUERIES: Final = Queries("markets.sql")
 _CURSOR: Final = re.compile(r"([0-9a-f]{32})-([0-9]{1,19})")
@@ -73,7 +71,8 @@ class PostgresMarkets:
             rows = await self._database.fetch(QUERIES["undecided"], CHANGES_MAX)
             return f"{now['epoch']}-{now['xmin']}", [market_of(row) for row in rows]
         rows = await self._database.fetch(QUERIES["changed_since"], match[2], CHANGES_MAX)
-        after = rows[-1]["xid"] if len(rows) == CHANGES_MAX else now["xmin"]
+        # Never beyond a transaction still running, however many have committed after it.
+        after = min(int(rows[-1]["xid"]), int(now["xmin"])) if len(rows) == CHANGES_MAX else now["xmin"]
         return f"{now['epoch']}-{after}", [market_of(row) for row in rows]
 
     async def is_applied(self, message_id: MessageId) -> bool:
@@ -92,22 +91,22 @@ class PostgresMarkets:
         message_id: MessageId | None = None,
     ) -> Market | None:
         """See `ports.MarketStore`."""
-        try:
-            async with self._database.transaction() as connection:
-                if not await self.is_new(connection, message_id):
-                    return None
-                row = await connection.fetchrow(QUERIES["lock_market"], market_id)
-                old = None if row is None else market_of(row)
-                new = change(old)
-                if new is None:
-                    return None
-                if old is None and event_id is not None:
-                    await connection.execute(QUERIES["ensure_event"], event_id)
-                if new != old:
-                    await write_market(connection, new, is_new=old is None)
-                return new
-        except asyncpg.UniqueViolationError as raced:
-            raise Outage("PostgreSQL: two sources made the same market at once") from raced
+        async with self._database.transaction() as connection:
+            if not await self.is_new(connection, message_id):
+                return None
+            old = await _lock_market(connection, market_id)
+            if old is None:
+                # Of two sources that make one market the second waits here, and finds it made.
+                await connection.execute(QUERIES["hold_name"], market_id)
+                old = await _lock_market(connection, market_id)
+            new = change(old)
+            if new is None:
+                return None
+            if old is None and event_id is not None:
+                await connection.execute(QUERIES["ensure_event"], event_id)
+            if new != old:
+                await write_market(connection, new, is_new=old is None)
+            return new
 
     async def change_event(
         self, event_id: EventId, change: Callable[[Event | None], Event], message_id: MessageId | None = None
@@ -116,8 +115,10 @@ class PostgresMarkets:
         async with self._database.transaction() as connection:
             if not await self.is_new(connection, message_id):
                 return False
-            row = await connection.fetchrow(QUERIES["lock_event"], event_id)
-            old = None if row is None else event_of(row)
+            old = await _lock_event(connection, event_id)
+            if old is None:
+                await connection.execute(QUERIES["hold_name"], event_id)
+                old = await _lock_event(connection, event_id)
             new = change(old)
             if new == old:
                 return False
@@ -139,6 +140,16 @@ class PostgresMarkets:
         if message_id is None:
             return True
         return bool(await connection.fetchval(QUERIES["record_message"], message_id, self._clock.now()))
+
+
+async def _lock_market(connection: Any, market_id: MarketId) -> Market | None:
+    row = await connection.fetchrow(QUERIES["lock_market"], market_id)
+    return None if row is None else market_of(row)
+
+
+async def _lock_event(connection: Any, event_id: EventId) -> Event | None:
+    row = await connection.fetchrow(QUERIES["lock_event"], event_id)
+    return None if row is None else event_of(row)
 
 
 async def write_market(connection: Any, market: Market, *, is_new: bool) -> None:

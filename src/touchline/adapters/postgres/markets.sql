@@ -11,9 +11,15 @@ SELECT * FROM odds WHERE market_id = $1;
 -- One market, locked until the transaction ends.
 SELECT * FROM odds WHERE market_id = $1 FOR UPDATE;
 
+-- name: hold_name
+-- Be the only one to make a market or an event of this id, until the transaction ends.
+SELECT pg_advisory_xact_lock(6231003, hashtext($1));
+
 -- name: events
--- The newest events, or the newest of one status.
-SELECT * FROM events WHERE $1::text IS NULL OR status = $1 ORDER BY created_at DESC, event_id LIMIT $2;
+-- The newest events, or the newest of one status, by start.
+SELECT * FROM (
+    SELECT * FROM events WHERE $1::text IS NULL OR status = $1 ORDER BY created_at DESC, event_id LIMIT $2
+) newest ORDER BY start_time NULLS LAST, event_id;
 
 -- name: event
 -- One event.

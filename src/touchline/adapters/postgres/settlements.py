@@ -5,6 +5,7 @@ done and its successor pays nobody twice.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -22,7 +23,7 @@ from touchline.adapters.postgres.rows import (
     transfer_columns,
     wallet_of,
 )
-from touchline.core.bet import Bet, BetStatus
+from touchline.core.bet import BetStatus
 from touchline.core.errors import Code, Rejection
 from touchline.core.ids import BetId, MarketId, MessageId, PlayerId
 from touchline.core.market import Market
@@ -107,9 +108,9 @@ class PostgresSettlements:
     ) -> tuple[PlayerId, Balance] | None:
         """See `ports.SettlementStore`."""
         async with self._database.transaction() as connection:
-            row = await connection.fetchrow(_QUERIES["lock_bet"], bet_id)
+            row = await connection.fetchrow(_QUERIES["lock_bet"], bet_id, settlement.settlement_id)
             bet = bet_of(row)
-            if not is_open(settlement, bet):
+            if row["undone_by"] is not None or not settlement.has_to_work(bet):
                 return None
             move = carry_out(settlement, bet, wallet_of(row), at)
             version = await connection.fetchval(_QUERIES["record_move"], *_columns(settlement, move))
@@ -123,19 +124,11 @@ class PostgresSettlements:
     async def requests(self) -> AsyncIterator[None]:
         """See `ports.SettlementStore`. Yields to one worker at a time; another waits until its connection ends."""
         held = False
-        async for connection, _ in listen(self._database.dsn, "settlements", LOOK_AGAIN_AFTER_S):
-            held = held or await connection.fetchval(_QUERIES["hold_work"])
-            if held:
-                yield
-
-
-def is_open(settlement: Settlement, bet: Bet) -> bool:
-    """Tell whether `settlement` still has to work `bet`."""
-    if settlement.kind in ROLLBACKS:
-        return bet.settlement_id == settlement.undoes
-    after = settlement.placed_from is None or bet.placed_at >= settlement.placed_from
-    before = settlement.placed_until is None or bet.placed_at < settlement.placed_until
-    return bet.status is BetStatus.PLACED and after and before
+        async with aclosing(listen(self._database.dsn, "settlements", LOOK_AGAIN_AFTER_S)) as told:
+            async for connection, _ in told:
+                held = held or await connection.fetchval(_QUERIES["hold_work"])
+                if held:
+                    yield
 
 
 def _to_work(verb: str, settlement: Settlement) -> tuple[Any, ...]:
@@ -146,6 +139,7 @@ def _to_work(verb: str, settlement: Settlement) -> tuple[Any, ...]:
         settlement.market_id,
         settlement.placed_from,
         settlement.placed_until,
+        settlement.settlement_id,
     )
 
 

@@ -25,9 +25,10 @@ SELECT * FROM settlements WHERE market_id = $1 ORDER BY settlement_id DESC LIMIT
 SELECT * FROM settlements WHERE finished_at IS NULL ORDER BY settlement_id LIMIT 1;
 
 -- name: count_placed
--- How many open bets a settlement or void has to work.
+-- How many open bets a settlement or void has to work: none once a rollback takes it back.
 SELECT count(*) FROM bets WHERE market_id = $1 AND status = 'PLACED'
-    AND ($2::timestamptz IS NULL OR created_at >= $2) AND ($3::timestamptz IS NULL OR created_at < $3);
+    AND ($2::timestamptz IS NULL OR created_at >= $2) AND ($3::timestamptz IS NULL OR created_at < $3)
+    AND NOT EXISTS (SELECT 1 FROM settlements WHERE settlement_id = $4 AND undone_by IS NOT NULL);
 
 -- name: count_decided
 -- How many bets a rollback has to work.
@@ -38,19 +39,21 @@ SELECT count(*) FROM bets WHERE market_id = $1 AND status IN ('SETTLED', 'VOID')
 UPDATE settlements SET bets_total = $2 WHERE settlement_id = $1 RETURNING *;
 
 -- name: open_placed
--- Open bets that a settlement or void has to work.
+-- Open bets that a settlement or void has to work: none once a rollback takes it back.
 SELECT bet_id FROM bets WHERE market_id = $1 AND status = 'PLACED'
     AND ($2::timestamptz IS NULL OR created_at >= $2) AND ($3::timestamptz IS NULL OR created_at < $3)
-LIMIT $4;
+    AND NOT EXISTS (SELECT 1 FROM settlements WHERE settlement_id = $4 AND undone_by IS NOT NULL)
+LIMIT $5;
 
 -- name: open_decided
 -- Bets that a rollback has to work.
 SELECT bet_id FROM bets WHERE market_id = $1 AND status IN ('SETTLED', 'VOID') AND settlement_id = $2 LIMIT $3;
 
 -- name: lock_bet
--- A bet and its wallet, locked until the transaction ends.
-SELECT b.*, w.balance_minor, w.debt_minor FROM bets b JOIN wallets w USING (user_id)
-WHERE b.bet_id = $1 FOR UPDATE OF b, w;
+-- A bet, its wallet and its settlement, locked until the transaction ends: no rollback is decided meanwhile.
+SELECT b.*, w.balance_minor, w.debt_minor, s.undone_by FROM bets b
+JOIN wallets w USING (user_id) JOIN settlements s ON s.settlement_id = $2
+WHERE b.bet_id = $1 FOR NO KEY UPDATE OF b, w, s;
 
 -- name: record_move
 -- One worked bet: bet, wallet, transfers, exposure and progress in one statement.
