@@ -58,7 +58,6 @@ class Poll:
 @asynccontextmanager
 async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
     """Yield V0 over the servers that `settings` name; `name` is what PostgreSQL shows its connections as."""
-    clock, chance, meters = SystemClock(), SystemChance(), Meters()
     database = await Database.connect(
         settings.postgres,
         pool_size=settings.pool_size,
@@ -74,6 +73,17 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
         velocity_bets=settings.velocity_bets,
         velocity_window_ms=settings.velocity_window_ms,
     )
+    passwords = Passwords()
+    try:
+        yield _over(settings, database, sessions, passwords)
+    finally:
+        passwords.close()
+        await sessions.close()
+        await database.close()
+
+
+def _over(settings: Settings, database: Database, sessions: ValkeySessions, passwords: Passwords) -> Poll:
+    clock, chance, meters = SystemClock(), SystemChance(), Meters()
     rules = Rules(
         stake_min_minor=settings.stake_min_minor,
         stake_max_minor=settings.stake_max_minor,
@@ -85,8 +95,6 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
     settlements = PostgresSettlements(database, markets)
     token_ttl = timedelta(seconds=settings.token_ttl_s)
     tokens = Tokens(settings.token_secret, token_ttl, settings.verified_tokens_max, clock)
-    passwords = Passwords()
-    lock_for = timedelta(seconds=settings.login_lock_s)
     platform = Platform(
         markets=markets,
         bets=bets,
@@ -107,7 +115,7 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
             chance=chance,
             currency=settings.currency,
             failures_max=settings.login_failures_max,
-            lock_for=lock_for,
+            lock_for=timedelta(seconds=settings.login_lock_s),
             demo=settings.demo,
         ),
         trading=MarketTrading(markets, settlements, clock),
@@ -115,18 +123,17 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
         meters=meters,
         currency=settings.currency,
     )
+    _watch(meters, settings, database, sessions)
+    return Poll(platform, passwords, SettlementWork(settlements, sessions, clock))
+
+
+def _watch(meters: Meters, settings: Settings, database: Database, sessions: ValkeySessions) -> None:
     meters.watch("gauge", "touchline_db_connections", "Connections open", lambda: database.connections)
     meters.watch("gauge", "touchline_db_connections_in_use", "Connections at work", lambda: database.in_use)
-    meters.watch("gauge", "touchline_db_waiting", "Requests that wait for one", lambda: database.waiting)
     meters.watch("gauge", "touchline_db_connections_max", "Connections at most", lambda: settings.pool_size)
+    meters.watch("gauge", "touchline_db_waiting", "Requests that wait for one", lambda: database.waiting)
     meters.watch("counter", "touchline_session_hits", "Balances found in the session", lambda: sessions.hits)
     meters.watch("counter", "touchline_session_misses", "Balances not in the session", lambda: sessions.misses)
-    try:
-        yield Poll(platform, passwords, SettlementWork(settlements, sessions, clock))
-    finally:
-        passwords.close()
-        await sessions.close()
-        await database.close()
 
 
 def prepare(settings: Settings) -> None:

@@ -212,10 +212,7 @@ async def _send(send: Send, reply: Reply) -> None:
         await send({"type": "http.response.start", "status": reply.status, "headers": COMMON_HEADERS})
         await send({"type": "http.response.body"})
         return
-    if isinstance(reply.content, bytes):
-        body = reply.content
-    else:
-        body = _encode(reply.content)
+    body = reply.content if isinstance(reply.content, bytes) else _encode(reply.content)
     headers = [
         (b"content-type", reply.content_type),
         (b"content-length", str(len(body)).encode()),

@@ -29,7 +29,7 @@ class Meters:
     """Counters, gauges and histograms in a registry of their own."""
 
     def __init__(self) -> None:
-        disable_created_metrics()
+        disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it so
         self.registry = CollectorRegistry()
         self.requests = Counter(
             "touchline_http_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
