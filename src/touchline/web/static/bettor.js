@@ -8,6 +8,7 @@ import { Away, Problem, session } from "./api.js";
 import { Money } from "./account.js";
 import { Bets } from "./bets.js";
 import { Board } from "./board.js";
+import { showConnection } from "./connection.js";
 import { byId, setText, show, toast } from "./dom.js";
 import { showMoney } from "./money.js";
 import { Names } from "./names.js";
@@ -36,7 +37,6 @@ const gate = new Gate(enter);
 
 let rounds = 0;
 let view = "live";
-let retryAtMs = null;
 
 async function round() {
   rounds += 1;
@@ -121,24 +121,10 @@ function sayAway(error) {
   toast(inWords(error), "bad");
 }
 
-function showConnection(lost) {
-  retryAtMs = lost?.retryAtMs ?? null;
-  show(byId("connection"), lost !== null);
-  document.body.toggleAttribute("data-lost", lost !== null);
-  tickConnection();
-}
-
-function tickConnection() {
-  if (retryAtMs === null) return;
-  const s = Math.max(0, Math.ceil((retryAtMs - Date.now()) / 1000));
-  setText(byId("connection-text"), s > 0 ? `Connection lost: prices are old. Retrying in ${s} s.` : "Connection lost: retrying…");
-}
-
 window.addEventListener("session-ended", (event) => leave(event.detail));
 window.addEventListener("hashchange", showView);
 byId("sign-out").addEventListener("click", signOut);
 byId("retry-now").addEventListener("click", () => polling.now());
-setInterval(tickConnection, 1_000);
 
 if (session.read() === null) leave("");
 else enter();

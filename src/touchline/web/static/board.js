@@ -10,6 +10,8 @@ import { MatchView } from "./match.js";
 
 const POLLED_MAX = 60;
 const GONE = new Set(["MARKET_NOT_FOUND"]);
+const WIDE = matchMedia("(min-width: 961px)");
+const TITLES = { live: "Live now", scheduled: "Upcoming" };
 const NOTHING = {
   live: "No match is live just now. The next one appears here by itself.",
   scheduled: "No match is announced. Look at those that are live.",
@@ -110,7 +112,7 @@ export class Board {
         prices: this.#prices,
         onPick: this.#onPick,
         onMarketShown: (element) => this.#watch.observe(element),
-        expanded: place === 0 && this.#views.size === 0,
+        expanded: WIDE.matches && place === 0 && this.#views.size === 0,
       });
       this.#views.set(event.event_id, view);
     }
@@ -122,6 +124,7 @@ export class Board {
     this.#status = status;
     this.#events = [];
     this.#loaded = false;
+    setText(byId("live-title"), TITLES[status]);
     for (const button of document.querySelectorAll("#view-live .segments button")) {
       button.setAttribute("aria-pressed", String(button.dataset.status === status));
     }

@@ -30,8 +30,9 @@ export class MarketView {
     this.element = el(
       "div",
       { class: "market", role: "group", "aria-label": `${market.name}, ${eventName}`, dataset: { market: market.market_id } },
-      el("div", { class: "market-head" }, this.name, this.status, el("span", { class: "meta" }, this.delay, this.age)),
+      el("div", { class: "market-head" }, this.name, this.status),
       this.grid,
+      el("div", { class: "meta" }, this.age, this.delay),
     );
   }
 
@@ -44,7 +45,7 @@ export class MarketView {
     setText(this.status, market.status === "active" ? "" : market.status.toUpperCase());
     show(this.delay, market.bet_delay_ms > 0);
     setText(this.delay, `${market.bet_delay_ms / 1000} s bet delay`);
-    this.grid.dataset.columns = columnsFor(market.selections);
+    this.grid.dataset.columns = columnsFor(market.selections.length);
     arrange(this.grid, market.selections.map((selection) => this.#priced(market, selection, picked)));
     this.tick();
   }
@@ -108,6 +109,6 @@ function label(market, selection, move) {
   return `${selection.name}, ${price}${moved}${status === "active" ? "" : `, ${status}`}`;
 }
 
-function columnsFor(selections) {
-  return selections.length <= 3 ? String(selections.length) : "2";
+function columnsFor(count) {
+  return count <= 3 ? String(count) : "many";
 }

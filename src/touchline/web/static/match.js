@@ -103,6 +103,7 @@ export class MatchView {
     const shown = this.#expanded ? markets : markets.slice(0, 1);
     arrange(this.list, shown.map((market) => this.#marketView(market).element));
     show(this.more, markets.length > 1);
+    this.element.toggleAttribute("data-expanded", this.#expanded && markets.length > 1);
     this.more.setAttribute("aria-expanded", String(this.#expanded));
     setText(this.more, this.#expanded ? "Fewer markets" : `All ${markets.length} markets`);
   }
