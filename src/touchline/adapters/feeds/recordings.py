@@ -34,6 +34,12 @@ class Malformed:
             reason = " ".join(str(why).split()) or type(why).__name__
             self.named.append(f"{place}: {reason[:REASON_LENGTH_MAX]}")
 
+    def add(self, other: "Malformed", file: str) -> None:
+        """Add what `other` found in `file`; an empty `file` goes without saying."""
+        self.count += other.count
+        room = MALFORMED_NAMED_MAX - len(self.named)
+        self.named += [f"{file}: {line}" if file else line for line in other.named[:room]]
+
 
 class Recording:
     """A file of lines, opened by what it begins with and not by its name; closed by `close` or `with`."""
