@@ -53,6 +53,10 @@ def test_asking_for_what_holds_while_a_raise_waits_takes_the_raise_back() -> Non
     assert (after.at(NOON), after.at(LATER)) == (100, 100)
 
 
+def test_removing_a_limit_that_there_is_not_leaves_nothing_waiting() -> None:
+    assert Limit().changed(None, NOON) == Limit()
+
+
 def test_a_second_raise_waits_anew() -> None:
     half = NOON + RAISE_WAITS / 2
     after = Limit(100).changed(500, NOON).changed(600, half)

@@ -18,11 +18,12 @@ from touchline.core.market import (
 
 
 def apply_odds_change(market: Market | None, change: OddsChange, at: datetime) -> Market | None:
-    """Return the market after `change`, or None where it changes nothing a bettor can see.
+    """Return the market after `change`, or None where it changes nothing.
 
-    Nothing changes when the market is decided (settled or void), when the change is older than the newest one
-    applied, or when every price and status stays as it is. A closed market opens again only where the change
-    says so.
+    Nothing changes when the market is decided (settled or void), or when the change is older than the newest one
+    applied. A later change that repeats what stands confirms it: `priced_at` moves, so that what occurred before
+    can't undo it, and nothing that a bettor can see does. A closed market opens again only where the change says
+    so.
     """
     if market is None:
         return Market(
@@ -48,7 +49,7 @@ def apply_odds_change(market: Market | None, change: OddsChange, at: datetime) -
         bet_delay_ms=market.bet_delay_ms if change.bet_delay_ms is None else change.bet_delay_ms,
     )
     if changed == market:
-        return None
+        return None if change.occurred_at == market.priced_at else replace(market, priced_at=change.occurred_at)
     priced = (changed.status, changed.selections) != (market.status, market.selections)
     return replace(
         changed,
