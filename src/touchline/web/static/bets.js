@@ -92,9 +92,18 @@ export class Bets {
       el(
         "div",
         {},
-        el("p", { class: "bet-what" }, el("strong", { text: selection }), " ", el("span", { class: "odds", text: `@ ${bet.odds}` })),
+        el(
+          "p",
+          { class: "bet-what" },
+          el("strong", { text: selection }),
+          " ",
+          el("span", { class: "odds", text: `@ ${bet.odds}` }),
+        ),
         el("p", { class: "dim", text: `${market} · ${event}` }),
-        el("p", { class: "dim small", text: `${showMoney(bet.stake, bet.currency)} staked, ${when(bet.placed_at)}` }),
+        el("p", {
+          class: "dim small",
+          text: `${showMoney(bet.stake, bet.currency)} staked, ${when(bet.placed_at)}`,
+        }),
       ),
       el(
         "p",

@@ -50,7 +50,13 @@ function onPick(marketId, selectionId, byKeyboard) {
   const event = board.eventOf(marketId);
   const market = prices.market(marketId);
   const selection = market.selections.find((candidate) => candidate.selection_id === selectionId);
-  slip.choose({ marketId, selectionId, marketName: market.name, selectionName: selection.name, eventName: event?.name ?? "" });
+  slip.choose({
+    marketId,
+    selectionId,
+    marketName: market.name,
+    selectionName: selection.name,
+    eventName: event?.name ?? "",
+  });
   slipView.picked(byKeyboard && slip.pick !== null);
 }
 
@@ -113,7 +119,8 @@ function showView() {
     else link.removeAttribute("aria-current");
   }
   if (view === "bets") bets.reload();
-  if (view === "account") Promise.all([money.refresh(), money.reload(), protection.refresh({ fill: true })]).catch(sayAway);
+  if (view === "account")
+    Promise.all([money.refresh(), money.reload(), protection.refresh({ fill: true })]).catch(sayAway);
   polling.now();
 }
 

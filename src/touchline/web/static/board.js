@@ -92,7 +92,10 @@ export class Board {
   #render() {
     const ids = new Set(this.#events.map((event) => event.event_id));
     for (const [id, view] of this.#views) if (!ids.has(id)) this.#drop(id, view);
-    arrange(byId("matches"), this.#events.map((event, place) => this.#view(event, place).element));
+    arrange(
+      byId("matches"),
+      this.#events.map((event, place) => this.#view(event, place).element),
+    );
     show(byId("no-matches"), this.#events.length === 0);
     setText(byId("no-matches"), this.#loaded ? NOTHING[this.#status] : "Loading…");
   }

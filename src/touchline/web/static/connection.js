@@ -19,7 +19,10 @@ export function showConnection(lost) {
 function tick() {
   if (retryAtMs === null) return;
   const s = Math.max(0, Math.ceil((retryAtMs - Date.now()) / 1000));
-  setText(byId("connection-text"), s > 0 ? `Connection lost: what you see is old. Retrying in ${s} s.` : "Connection lost: retrying…");
+  setText(
+    byId("connection-text"),
+    s > 0 ? `Connection lost: what you see is old. Retrying in ${s} s.` : "Connection lost: retrying…",
+  );
 }
 
 setInterval(tick, 1_000);

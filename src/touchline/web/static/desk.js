@@ -53,10 +53,17 @@ function render() {
   const shown = wanted.slice(0, EVENTS_SHOWN_MAX);
   const ids = new Set(shown.map(({ event }) => event.event_id));
   for (const id of views.keys()) if (!ids.has(id)) views.delete(id);
-  arrange(byId("events"), shown.map(({ event, markets }) => view(event, markets).element));
+  arrange(
+    byId("events"),
+    shown.map(({ event, markets }) => view(event, markets).element),
+  );
   const more = wanted.length - shown.length;
   show(byId("no-events"), wanted.length === 0 || more > 0);
-  setText(byId("no-events"), more > 0 ? `${more} more events: search or filter to see them.` : "No market like this just now.");
+  liability.render(new Map(events.map((event) => [event.event_id, event.name])));
+  setText(
+    byId("no-events"),
+    more > 0 ? `${more} more events: search or filter to see them.` : "No market like this just now.",
+  );
 }
 
 function isWanted(event, market, asked) {
@@ -95,7 +102,12 @@ function addFilter() {
     };
     const word = of.charAt(0).toUpperCase() + of.slice(1);
     byId("filter").append(
-      el("button", { type: "button", dataset: { status: of }, on: { click: choose } }, `${word} `, el("span", { class: "count", text: "0" })),
+      el(
+        "button",
+        { type: "button", dataset: { status: of }, on: { click: choose } },
+        `${word} `,
+        el("span", { class: "count", text: "0" }),
+      ),
     );
   }
 }

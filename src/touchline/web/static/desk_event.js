@@ -23,7 +23,13 @@ const DONE = {
   void: "Void started",
   rollback: "Rollback started",
 };
-const LABELS = { suspend: "Suspend", resume: "Resume", settle: "Settle…", void: "Void…", rollback: "Roll back…" };
+const LABELS = {
+  suspend: "Suspend",
+  resume: "Resume",
+  settle: "Settle…",
+  void: "Void…",
+  rollback: "Roll back…",
+};
 const AT_ONCE_MAX = 50; // markets of one event stepped by one press
 
 export class DeskEvent {
@@ -38,7 +44,11 @@ export class DeskEvent {
     this.name = el("h2");
     this.about = el("span", { class: "dim" });
     this.score = el("strong", { class: "event-score" });
-    this.all = el("button", { type: "button", class: "button plain small", on: { click: () => held(this.all, () => this.#stepAll()) } });
+    this.all = el("button", {
+      type: "button",
+      class: "button plain small",
+      on: { click: () => held(this.all, () => this.#stepAll()) },
+    });
     this.rows = el("div", { class: "rows" });
     this.element = el(
       "section",
@@ -52,13 +62,19 @@ export class DeskEvent {
     this.#event = event;
     this.element.dataset.event = event.event_id;
     setText(this.name, event.name);
-    setText(this.about, [event.competition, event.status === "live" ? event.clock : event.status].filter(Boolean).join(" · "));
+    setText(
+      this.about,
+      [event.competition, event.status === "live" ? event.clock : event.status].filter(Boolean).join(" · "),
+    );
     setText(this.score, event.score ?? "");
     const step = this.#stepOfAll();
     show(this.all, step !== null);
     setText(this.all, step === "suspend" ? "Suspend all" : "Resume all");
     this.all.setAttribute("aria-label", `${this.all.textContent} markets of ${event.name}`);
-    arrange(this.rows, markets.map((market) => this.#row(market).element));
+    arrange(
+      this.rows,
+      markets.map((market) => this.#row(market).element),
+    );
   }
 
   #row(market) {
@@ -128,7 +144,10 @@ class DeskMarket {
     setText(this.status, market.status);
     setText(this.age, `v${market.odds_version} · ${ago(platformNowMs() - Date.parse(market.updated_at))}`);
     this.#showPrices(market, settlement);
-    arrange(this.steps, STEPS[market.status].map((step) => this.#button(step, market.name)));
+    arrange(
+      this.steps,
+      STEPS[market.status].map((step) => this.#button(step, market.name)),
+    );
     this.#showProgress(settlement);
   }
 
@@ -136,7 +155,12 @@ class DeskMarket {
     const results = market.status === "settled" && settlement?.kind === "settle" ? settlement.results : {};
     const items = market.selections.map((selection) => {
       const result = results[selection.selection_id]?.result ?? "";
-      return [selection.name, selection.odds ?? "–", result || (selection.status === "active" ? "" : selection.status), result];
+      return [
+        selection.name,
+        selection.odds ?? "–",
+        result || (selection.status === "active" ? "" : selection.status),
+        result,
+      ];
     });
     const shown = JSON.stringify(items);
     if (this.prices.dataset.shown === shown) return;
@@ -174,7 +198,12 @@ class DeskMarket {
     if (button === undefined) {
       const press = () => held(button, () => this.#onStep(step));
       const kind = step === "void" || step === "rollback" ? "button plain small risky" : "button plain small";
-      button = el("button", { type: "button", class: kind, dataset: { step }, on: { click: press } }, LABELS[step], spoken(` ${marketName}`));
+      button = el(
+        "button",
+        { type: "button", class: kind, dataset: { step }, on: { click: press } },
+        LABELS[step],
+        spoken(` ${marketName}`),
+      );
       this.#buttons.set(step, button);
     }
     return button;
@@ -198,7 +227,9 @@ async function agreed(market, event, step) {
     },
     rollback: {
       title: `Roll back ${market.name}?`,
-      text: `${event.name}. What was paid is taken back and the bets are open again. The market is suspended afterwards.`,
+      text:
+        `${event.name}. What was paid is taken back and the bets are open again. ` +
+        "The market is suspended afterwards.",
       action: "Roll back",
     },
   };

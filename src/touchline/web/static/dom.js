@@ -21,7 +21,8 @@ export function el(tag, props = {}, ...children) {
     if (name === "class") element.className = value;
     else if (name === "text") element.textContent = value;
     else if (name === "dataset") Object.assign(element.dataset, value);
-    else if (name === "on") for (const [type, heard] of Object.entries(value)) element.addEventListener(type, heard);
+    else if (name === "on")
+      for (const [type, heard] of Object.entries(value)) element.addEventListener(type, heard);
     else if (value === true) element.setAttribute(name, "");
     else if (value !== null && value !== undefined && value !== false) element.setAttribute(name, value);
   }
@@ -56,7 +57,9 @@ export function toast(text, tone = "plain") {
   const region = byId("toasts");
   const note = el("div", { class: "toast", dataset: { tone } }, el("span", { text }));
   const drop = () => note.remove();
-  note.append(el("button", { type: "button", class: "quiet", "aria-label": "Dismiss", text: "×", on: { click: drop } }));
+  note.append(
+    el("button", { type: "button", class: "quiet", "aria-label": "Dismiss", text: "×", on: { click: drop } }),
+  );
   while (region.children.length >= TOASTS_MAX) region.firstElementChild.remove();
   region.append(note);
   setTimeout(drop, TOAST_MS);
@@ -79,7 +82,13 @@ export function confirmed({ title, text, action, tone = "bad" }) {
   const dialog = el(
     "dialog",
     { class: "dialog", "aria-labelledby": id },
-    el("form", { method: "dialog" }, el("h2", { id, text: title }), el("p", { text }), el("div", { class: "row end" }, no, yes)),
+    el(
+      "form",
+      { method: "dialog" },
+      el("h2", { id, text: title }),
+      el("p", { text }),
+      el("div", { class: "row end" }, no, yes),
+    ),
   );
   document.body.append(dialog);
   dialog.showModal();

@@ -29,7 +29,12 @@ export class MarketView {
     this.grid = el("div", { class: "prices" });
     this.element = el(
       "div",
-      { class: "market", role: "group", "aria-label": `${market.name}, ${eventName}`, dataset: { market: market.market_id } },
+      {
+        class: "market",
+        role: "group",
+        "aria-label": `${market.name}, ${eventName}`,
+        dataset: { market: market.market_id },
+      },
       el("div", { class: "market-head" }, this.name, this.status),
       this.grid,
       el("div", { class: "meta" }, this.age, this.delay),
@@ -46,7 +51,10 @@ export class MarketView {
     show(this.delay, market.bet_delay_ms > 0);
     setText(this.delay, `${market.bet_delay_ms / 1000} s bet delay`);
     this.grid.dataset.columns = columnsFor(market.selections.length);
-    arrange(this.grid, market.selections.map((selection) => this.#priced(market, selection, picked)));
+    arrange(
+      this.grid,
+      market.selections.map((selection) => this.#priced(market, selection, picked)),
+    );
     this.tick();
   }
 
@@ -98,7 +106,12 @@ function newPriceButton(onPress) {
   const name = el("span", { class: "price-name" });
   const glyph = el("span", { class: "glyph" });
   const odds = el("span", { class: "odds" });
-  const element = el("button", { type: "button", class: "price", on: { click: onPress } }, name, el("span", { class: "quote" }, glyph, odds));
+  const element = el(
+    "button",
+    { type: "button", class: "price", on: { click: onPress } },
+    name,
+    el("span", { class: "quote" }, glyph, odds),
+  );
   return { element, name, glyph, odds };
 }
 

@@ -76,16 +76,16 @@ export class MatchView {
     const sides = name.split(SIDES);
     const goals = SCORE.exec(score ?? "");
     const rows =
-      sides.length === 2
-        ? sides.map((side, place) => [side, goals?.[place + 1] ?? ""])
-        : [[name, score ?? ""]];
+      sides.length === 2 ? sides.map((side, place) => [side, goals?.[place + 1] ?? ""]) : [[name, score ?? ""]];
     const shown = rows.map((row) => row.join("\t")).join("\n");
     if (this.teams.dataset.shown === shown) return;
     const before = this.teams.dataset.shown;
     this.teams.dataset.shown = shown;
     arrange(
       this.teams,
-      rows.map(([side, goal]) => el("span", { class: "team" }, el("span", { text: side }), el("span", { class: "score", text: goal }))),
+      rows.map(([side, goal]) =>
+        el("span", { class: "team" }, el("span", { text: side }), el("span", { class: "score", text: goal })),
+      ),
     );
     this.teams.classList.toggle("scored", before !== undefined);
   }
@@ -101,7 +101,10 @@ export class MatchView {
   #showMarkets() {
     const markets = inOrder(this.#event.markets);
     const shown = this.#expanded ? markets : markets.slice(0, 1);
-    arrange(this.list, shown.map((market) => this.#marketView(market).element));
+    arrange(
+      this.list,
+      shown.map((market) => this.#marketView(market).element),
+    );
     show(this.more, markets.length > 1);
     this.element.toggleAttribute("data-expanded", this.#expanded && markets.length > 1);
     this.more.setAttribute("aria-expanded", String(this.#expanded));
@@ -130,7 +133,9 @@ function inOrder(markets) {
     const first = FIRST_TYPES.indexOf(market.market_type.toUpperCase());
     return (UNDECIDED.has(market.status) ? 0 : 100) + (first === -1 ? FIRST_TYPES.length : first);
   };
-  return [...markets].sort((one, other) => rank(one) - rank(other) || one.name.localeCompare(other.name, "en", { numeric: true }));
+  return [...markets].sort(
+    (one, other) => rank(one) - rank(other) || one.name.localeCompare(other.name, "en", { numeric: true }),
+  );
 }
 
 function startText({ start_time: start }) {

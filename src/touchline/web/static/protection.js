@@ -32,9 +32,17 @@ export class Protection {
     this.#account = await get("/account");
     const { debt, currency, excluded_until: until } = this.#account;
     show(byId("account-debt"), !/^0(\.0+)?$/.test(debt));
-    setText(byId("account-debt"), `You owe ${showMoney(debt, currency)} from a settlement that was taken back. What comes in repays it first.`);
+    setText(
+      byId("account-debt"),
+      `You owe ${showMoney(debt, currency)} from a settlement that was taken back. What comes in repays it first.`,
+    );
     show(byId("exclusion"), until !== null);
-    setText(byId("exclusion"), until === null ? "" : `You have excluded yourself from betting until ${when(until)}. You can still withdraw.`);
+    setText(
+      byId("exclusion"),
+      until === null
+        ? ""
+        : `You have excluded yourself from betting until ${when(until)}. You can still withdraw.`,
+    );
     if (fill) this.#showLimits(this.#account.limits);
   }
 
@@ -76,7 +84,11 @@ export class Protection {
       return;
     }
     const waits = this.#account.limits.waiting.length > 0;
-    say(says, waits ? "Saved. What is raised or removed waits, as listed above." : "Saved. Your limits hold from now on.", "good");
+    say(
+      says,
+      waits ? "Saved. What is raised or removed waits, as listed above." : "Saved. Your limits hold from now on.",
+      "good",
+    );
   }
 
   async #exclude() {
@@ -84,7 +96,9 @@ export class Protection {
     const length = choice.selectedOptions[0].textContent;
     const yes = await confirmed({
       title: `Stop betting for ${length}?`,
-      text: "From your next bet on, every bet is refused until this time is over. It can't be shortened or taken back, by you or by us. Your open bets stay, and you can withdraw.",
+      text:
+        "From your next bet on, every bet is refused until this time is over. It can't be shortened or taken back, " +
+        "by you or by us. Your open bets stay, and you can withdraw.",
       action: `Exclude me for ${length}`,
     });
     if (!yes) return;
@@ -101,7 +115,9 @@ export class Protection {
 }
 
 function gridOfLimits() {
-  const head = ["", ...Object.values(PERIODS)].map((text) => el("span", { class: "dim", "aria-hidden": "true", text }));
+  const head = ["", ...Object.values(PERIODS)].map((text) =>
+    el("span", { class: "dim", "aria-hidden": "true", text }),
+  );
   const rows = Object.entries(KINDS).flatMap(([kind, name]) => [
     el("span", { text: name, "aria-hidden": "true" }),
     ...Object.entries(PERIODS).map(([period, word]) =>

@@ -63,7 +63,8 @@ export class Gate {
   }
 
   #explained(error) {
-    if (error instanceof Away || error.code === "ACCOUNT_LOCKED" || error.code === "RATE_LIMITED") return inWords(error);
+    if (error instanceof Away || error.code === "ACCOUNT_LOCKED" || error.code === "RATE_LIMITED")
+      return inWords(error);
     if (error.code === "UNAUTHENTICATED") return "Username and password don't match. Check both and try again.";
     return sentenceCase(error.detail);
   }

@@ -28,16 +28,28 @@ class SettleForm {
   constructor(market, event) {
     this.#market = market;
     this.says = el("p", { class: "says", role: "alert" });
-    this.choices = el("div", { class: "choices" }, ...market.selections.map((selection) => this.#choice(selection)));
+    this.choices = el(
+      "div",
+      { class: "choices" },
+      ...market.selections.map((selection) => this.#choice(selection)),
+    );
     this.review = el("p", { class: "note", role: "status", hidden: true });
-    this.back = el("button", { type: "button", class: "button plain", text: "Cancel", on: { click: () => this.#goBack() } });
+    this.back = el("button", {
+      type: "button",
+      class: "button plain",
+      text: "Cancel",
+      on: { click: () => this.#goBack() },
+    });
     this.forward = el("button", { class: "button", text: "Review" });
     this.dialog = el(
       "dialog",
       { class: "dialog", "aria-labelledby": "settle-title" },
       el(
         "form",
-        { novalidate: true, on: { submit: (submitted) => this.#submit(submitted), change: () => this.#changed() } },
+        {
+          novalidate: true,
+          on: { submit: (submitted) => this.#submit(submitted), change: () => this.#changed() },
+        },
         el("h2", { id: "settle-title", text: `Settle ${market.name}` }),
         el("p", { class: "dim", text: [event.name, event.score].filter(Boolean).join(" · ") }),
         this.choices,
@@ -94,7 +106,11 @@ class SettleForm {
     }
     const missing = this.#chosen().filter(([, result]) => result === null).length;
     if (missing > 0) {
-      say(this.says, `${missing} ${missing === 1 ? "selection has" : "selections have"} no result. Pick the winner, or a result for each.`);
+      say(
+        this.says,
+        `${missing} ${missing === 1 ? "selection has" : "selections have"} no result. ` +
+          "Pick the winner, or a result for each.",
+      );
       return;
     }
     this.#turn(true);
@@ -117,7 +133,10 @@ class SettleForm {
 
   #summary() {
     const names = new Map(this.#market.selections.map((selection) => [selection.selection_id, selection.name]));
-    const of = (wanted) => this.#chosen().filter(([, result]) => result === wanted).map(([id]) => names.get(id));
+    const of = (wanted) =>
+      this.#chosen()
+        .filter(([, result]) => result === wanted)
+        .map(([id]) => names.get(id));
     const [won, lost, voided] = RESULTS.map(of);
     const parts = [
       won.length > 0 ? `Won: ${won.join(", ")}.` : "No winner.",

@@ -30,7 +30,9 @@ export class Settlements {
   /** Ask for decided markets that have changed since they were asked for, the latest first. */
   async look(markets) {
     const due = markets
-      .filter((market) => DECIDED.has(market.status) && this.#versions.get(market.market_id) !== market.odds_version)
+      .filter(
+        (market) => DECIDED.has(market.status) && this.#versions.get(market.market_id) !== market.odds_version,
+      )
       .sort((one, other) => other.updated_at.localeCompare(one.updated_at))
       .slice(0, LOOKED_AT_MAX);
     for (const market of due) this.#versions.set(market.market_id, market.odds_version);

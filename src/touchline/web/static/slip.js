@@ -1,8 +1,8 @@
 /**
  * The bet slip: one pick, the price the bettor agreed to, and what became of placing it.
  *
- * Invariant: a bet is sent only at a price the bettor saw and agreed to (or that his choice of `accept` covers), and
- * while the outcome of a request is unknown nothing but that same request with its same key is sent.
+ * Invariant: a bet is sent only at a price the bettor saw and agreed to (or that his choice of `accept` covers),
+ * and while the outcome of a request is unknown nothing but that same request with its same key is sent.
  */
 
 import { Away, post } from "./api.js";
@@ -13,7 +13,7 @@ import { inWords, waitS } from "./words.js";
 
 const SENDS_MAX = 3; // of one request whose outcome is unknown, before the bettor is asked
 const SAME_PRICE_SENDS_MAX = 3; // at a version that moved on while the price stayed
-const OFFER_HOLD_MS = 500; // a price that appears under the finger can't be taken by the press that was meant for another
+const OFFER_HOLD_MS = 500; // a price that appears under the finger is not taken by a press meant for another
 
 const wait = (ms) => new Promise((resolve) => setTimeout(resolve, ms));
 
@@ -32,7 +32,10 @@ export class Slip {
   #says = "";
   #placed = null;
 
-  /** `hear.changed()` after any change, `hear.placed(bet)`, `hear.refused(code)` and `hear.setAside()` as they happen. */
+  /**
+   * `hear.changed()` is called after any change, `hear.placed(bet, pick)`, `hear.refused(code)` and
+   * `hear.setAside()` as they happen.
+   */
   constructor(prices, hear) {
     this.#prices = prices;
     this.#hear = hear;
@@ -72,7 +75,11 @@ export class Slip {
   /** Put a price on the slip, or take it off where it is there already. Nothing while a request is under way. */
   choose(pick) {
     if (this.#isBound()) return;
-    if (this.#phase === "editing" && this.#pick.marketId === pick.marketId && this.#pick.selectionId === pick.selectionId) {
+    if (
+      this.#phase === "editing" &&
+      this.#pick.marketId === pick.marketId &&
+      this.#pick.selectionId === pick.selectionId
+    ) {
       this.clear();
       return;
     }

@@ -69,7 +69,8 @@ export class SlipView {
     const stake = byId("slip-stake");
     if (stake.value !== this.#slip.stake) stake.value = this.#slip.stake;
     stake.readOnly = bound;
-    for (const field of document.querySelectorAll("#slip-quick button, #slip input[name=accept]")) field.disabled = bound;
+    for (const field of document.querySelectorAll("#slip-quick button, #slip input[name=accept]"))
+      field.disabled = bound;
     const payout = shown.payoutMinor;
     setText(byId("slip-payout"), payout === null ? "–" : showMinor(payout, this.#slip.currency));
     say(byId("slip-says"), shown.says);
@@ -96,7 +97,9 @@ export class SlipView {
   #addQuickStakes() {
     for (const stake of QUICK_STAKES) {
       const press = () => this.#slip.edit({ stake: `${stake}.00` });
-      byId("slip-quick").append(el("button", { type: "button", class: "button plain small", text: stake, on: { click: press } }));
+      byId("slip-quick").append(
+        el("button", { type: "button", class: "button plain small", text: stake, on: { click: press } }),
+      );
     }
   }
 
@@ -110,7 +113,10 @@ export class SlipView {
 
 function notice({ phase, status, offered, was, odds }, moved) {
   if (phase === "unknown") {
-    return "The platform did not answer, so it is not known whether your bet was placed. Try again: it can't be placed twice.";
+    return (
+      "The platform did not answer, so it is not known whether your bet was placed. " +
+      "Try again: it can't be placed twice."
+    );
   }
   if (status !== "active") return WAITING[status];
   if (offered) return `The odds went ${moved} from ${was} to ${odds}.`;

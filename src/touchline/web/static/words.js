@@ -13,16 +13,20 @@ const SENTENCES = {
   RATE_LIMITED: (problem) => `That was too many in a short time. Wait ${waitS(problem)} s, then try again.`,
   IDEMPOTENCY_CONFLICT: () => "This request was mixed up with another one. Please try again.",
   SELF_EXCLUDED: (problem) =>
-    `You have excluded yourself from betting${until(problem)}. No bet can be placed until then; you can still withdraw.`,
-  ACCOUNT_LOCKED: (problem) => `This account is locked${until(problem)}, after too many wrong passwords. Try again then.`,
+    `You have excluded yourself from betting${until(problem)}. ` +
+    "No bet can be placed until then; you can still withdraw.",
+  ACCOUNT_LOCKED: (problem) =>
+    `This account is locked${until(problem)}, after too many wrong passwords. Try again then.`,
   JURISDICTION_REFUSED: () => "Betting is not offered where you are.",
   MARKET_NOT_FOUND: () => "This market is not offered any more. Pick another one.",
   SELECTION_NOT_FOUND: () => "This selection is not offered any more. Pick another one.",
   MARKET_CLOSED: () => "This market is closed. Pick another one.",
-  MARKET_SUSPENDED: () => "Betting on this market is suspended. Your bet was not placed; it waits here for prices to come back.",
+  MARKET_SUSPENDED: () =>
+    "Betting on this market is suspended. Your bet was not placed; it waits here for prices to come back.",
   BET_EXPIRED: () => "The bet took too long to arrive and was not placed. Try again.",
   STAKE_OUT_OF_RANGE: (problem, currency) =>
-    `Stakes here go from ${showMoney(problem.extra.min, currency)} to ${showMoney(problem.extra.max, currency)}. Change the stake.`,
+    `Stakes here go from ${showMoney(problem.extra.min, currency)} to ` +
+    `${showMoney(problem.extra.max, currency)}. Change the stake.`,
   LIMIT_EXCEEDED: ({ extra }, currency) =>
     `That is more than your own ${extra.limit} limit of the ${extra.period} allows: ` +
     `${showMoney(extra.left, currency)} is left. Lower the amount.`,
