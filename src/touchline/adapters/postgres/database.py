@@ -16,6 +16,7 @@ from touchline.core.errors import Fault, Outage
 COMMAND_TIMEOUT_S: Final = 15
 CLOSE_TIMEOUT_S: Final = 5
 LOCK_TIMEOUT_MS: Final = 5_000
+QUERIES_MAX: Final = 10_000_000  # of one connection, then a new one takes its place
 # What a server that is away, starting, stopping or out of room answers; all are safe to retry with the same key.
 AWAY: Final = (
     asyncpg.PostgresConnectionError,
@@ -34,9 +35,11 @@ AWAY: Final = (
 class Database:
     """One PostgreSQL, reached through a bounded pool."""
 
-    def __init__(self, pool: asyncpg.Pool, dsn: str, waiters_max: int, wait_s: float) -> None:
+    def __init__(self, pool: asyncpg.Pool, dsn: str, pool_size: int, waiters_max: int, wait_s: float) -> None:
         self.dsn = dsn
         self._pool = pool
+        self._pool_size = pool_size
+        self._lent = 0
         self._waiters_max = waiters_max
         self._wait_s = wait_s
         self.waiting = 0
@@ -50,11 +53,14 @@ class Database:
             dsn,
             min_size=0,
             max_size=pool_size,
+            timeout=wait_s,
             command_timeout=COMMAND_TIMEOUT_S,
             max_inactive_connection_lifetime=0,
+            max_queries=QUERIES_MAX,
+            reset=_as_it_is,
             server_settings={"application_name": name, "lock_timeout": str(LOCK_TIMEOUT_MS), "jit": "off"},
         )
-        return cls(pool, dsn, waiters_max, wait_s)
+        return cls(pool, dsn, pool_size, waiters_max, wait_s)
 
     @property
     def connections(self) -> int:
@@ -64,7 +70,7 @@ class Database:
     @property
     def in_use(self) -> int:
         """How many connections are at work."""
-        return int(self._pool.get_size() - self._pool.get_idle_size())
+        return self._lent
 
     async def close(self) -> None:
         """Close every connection; those at work are given a moment to end."""
@@ -82,21 +88,30 @@ class Database:
             Outage: none is to be had in time, or the server goes away while it is used.
             Fault: the server or its driver refuses a statement.
         """
-        if self.waiting >= self._waiters_max:
-            raise Outage("PostgreSQL: every connection is taken")
-        self.waiting += 1
-        try:
-            lent = await self._pool.acquire(timeout=self._wait_s)
-        except AWAY as away:
-            raise Outage("PostgreSQL") from away
-        finally:
-            self.waiting -= 1
+        lent = await self._borrow()
+        self._lent += 1
         try:
             yield lent
         except (*AWAY, asyncpg.PostgresError) as error:
             raise _in_our_terms(error) from error
         finally:
+            self._lent -= 1
             await self._pool.release(lent)
+
+    async def _borrow(self) -> Any:
+        if self._lent + self.waiting < self._pool_size:
+            waits_s = None  # one is free: what a timer costs is spared
+        elif self.waiting < self._waiters_max:
+            waits_s = self._wait_s
+        else:
+            raise Outage("PostgreSQL: every connection is taken")
+        self.waiting += 1
+        try:
+            return await self._pool.acquire(timeout=waits_s)
+        except AWAY as away:
+            raise Outage("PostgreSQL") from away
+        finally:
+            self.waiting -= 1
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -123,6 +138,10 @@ class Database:
         """Return the first column of the first row, or None."""
         async with self.connection() as connection:
             return await connection.fetchval(query, *arguments)
+
+
+async def _as_it_is(_connection: object) -> None:
+    """Reset nothing: no statement of ours leaves a session changed, and a reset costs a round trip a request."""
 
 
 def _in_our_terms(error: BaseException) -> Outage | Fault:
