@@ -1,7 +1,9 @@
 """Real servers for the tests: one PostgreSQL and one Valkey a session, a fresh database for a test that asks."""
 
+import shutil
+import tempfile
 import uuid
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Iterator
 from pathlib import Path
 
 import asyncpg
@@ -9,6 +11,7 @@ import pytest
 import pytest_asyncio
 import redis.asyncio as redis
 
+from tests.platforms import OwnPlatform
 from touchline.adapters.postgres.migrations import migrate
 from touchline.runtime.postgres import PostgresServer
 from touchline.runtime.valkey import ValkeyServer
@@ -19,12 +22,12 @@ UNSAFE = {"fsync": "off", "full_page_writes": "off", "synchronous_commit": "off"
 
 
 @pytest.fixture(scope="session")
-def servers_dir(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """Return a directory that an unprivileged server can reach, pytest's own being the user's alone."""
-    place = tmp_path_factory.mktemp("servers")
-    for above in (place, place.parent, place.parent.parent):
-        above.chmod(0o711)
-    return place
+def servers_dir() -> Iterator[Path]:
+    """A directory that an unprivileged server can reach, which pytest's own are not."""
+    place = Path(tempfile.mkdtemp(prefix="touchline-tests-"))
+    place.chmod(0o711)
+    yield place
+    shutil.rmtree(place)
 
 
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
@@ -63,6 +66,15 @@ async def valkey_url(valkey_server: ValkeyServer) -> str:
     await client.flushall()
     await client.aclose()
     return valkey_server.url
+
+
+@pytest.fixture(scope="session")
+def platform(servers_dir: Path) -> Iterator[OwnPlatform]:
+    """A whole platform with two pods and no feed, at `platform.address`; shared, so leave it as it was."""
+    own = OwnPlatform(servers_dir / "platform")
+    own.up()
+    yield own
+    own.down()
 
 
 async def _run(server: PostgresServer, statement: str) -> None:

@@ -20,11 +20,12 @@ from touchline.core.errors import Fault, Outage
 from touchline.flows.reconcile_ledger import Reconciliation
 from touchline.flows.reconcile_ledger import reconcile as reconcile_books
 from touchline.runtime.console import show_failure, show_ready, status_table, telling
-from touchline.runtime.control import Answer, NotRunning, Request, failure_of
+from touchline.runtime.control import NotRunning, Request, failure_of
 from touchline.runtime.instance import Instance
-from touchline.runtime.launch import Failed, request, running, start_detached, stop, supervise_reporting
+from touchline.runtime.launch import Failed, Show, request, running, start_detached, stop, supervise_reporting
+from touchline.runtime.platform import PartStatus
 from touchline.runtime.process import PartFailed
-from touchline.runtime.roles import ROLES, Role, run_role
+from touchline.runtime.role import ROLES, Role, run_role
 from touchline.runtime.supervisor import CannotStart, supervise
 
 app = typer.Typer(
@@ -89,16 +90,23 @@ def down(data_dir: DataDir = None) -> None:
 
 
 @app.command()
-def status(data_dir: DataDir = None) -> None:
+def status(
+    follow: Annotated[bool, typer.Option("--follow", help="Go on telling what happens to the parts.")] = False,
+    data_dir: DataDir = None,
+) -> None:
     """Show every part; exit status 1 where the platform is not running or a part does not answer."""
     instance = running(_settings(data_dir=data_dir).data_dir)
     if instance is None:
         _out.print("not running")
         raise typer.Exit(1)
-    answers = _ask(instance, Request("status"))
-    parts = [part for answer in answers for part in answer.parts or []]
-    _out.print(status_table(instance, parts))
-    if not all(part.healthy for part in parts):
+    seen: list[PartStatus] = []
+
+    def show(parts: list[PartStatus]) -> None:
+        seen.extend(parts)
+        _out.print(status_table(instance, parts))
+
+    _ask(instance, Request("watch" if follow else "status"), show)
+    if not all(part.healthy for part in seen):
         raise typer.Exit(1)
 
 
@@ -205,10 +213,12 @@ def _dsn(data_dir: Path | None) -> str:
     return instance.postgres
 
 
-def _ask(instance: Instance, asked: Request) -> list[Answer]:
+def _ask(instance: Instance, asked: Request, show: Show | None = None) -> None:
     try:
         with telling(_out, asked.verb) as tell:
-            return asyncio.run(request(instance, asked, tell))
+            asyncio.run(request(instance, asked, tell, show))
+    except KeyboardInterrupt:
+        raise typer.Exit(0) from None
     except NotRunning:
         _refuse("the supervisor does not answer; `touchline down` ends what is left, then start again")
     except Failed as failed:

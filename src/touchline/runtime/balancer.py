@@ -4,6 +4,7 @@ Invariant: a request that a pod may have begun is never sent to another, unless 
 """
 
 import asyncio
+import http
 import os
 import secrets
 from collections.abc import Callable, Sequence
@@ -12,12 +13,11 @@ from pathlib import Path
 from string import Template
 from typing import Final
 
-import httpx
 import msgspec
 
 from touchline.core.errors import Code
 from touchline.runtime.addresses import LOCALHOST
-from touchline.runtime.probes import READY_PATH, answers, client
+from touchline.runtime.probes import READY_PATH, answers, probe
 from touchline.runtime.process import Child, PartFailed, Program, ready, start
 from touchline.wire.problems_v1 import CONTENT_TYPE, problem
 
@@ -110,15 +110,11 @@ class Balancer:
         environ = os.environ | {"HOME": home, "XDG_DATA_HOME": home, "XDG_CONFIG_HOME": home}
         argv = (str(_binary()), "run", "--config", str(config), "--adapter", "caddyfile")
         child = await start(Program(NAME, argv, self.log, environ))
-        async with client() as http:
-            return await ready(
-                child, lambda: answers(http, self.port), READY_TIMEOUT_S, f"see {self.log}, then start again"
-            )
+        return await ready(child, self.healthy, READY_TIMEOUT_S, f"see {self.log}, then start again")
 
     async def healthy(self) -> bool:
         """Tell whether a pod answers through it."""
-        async with client() as http:
-            return await answers(http, self.port)
+        return await answers(self.port)
 
     async def until_used(self, pod_port: int) -> None:
         """Wait until requests reach a pod.
@@ -138,22 +134,19 @@ class Balancer:
 
     async def _until(self, holds: Callable[[set[int]], bool], why: str) -> None:
         try:
-            async with asyncio.timeout(BALANCED_TIMEOUT_S), client() as http:
-                while not holds(await self._seen(http)):  # noqa: ASYNC110  # Caddy tells nobody when it turns
+            async with asyncio.timeout(BALANCED_TIMEOUT_S):
+                while not holds(await self._seen()):  # noqa: ASYNC110  # Caddy tells nobody when it turns
                     await asyncio.sleep(BALANCED_POLL_S)
         except TimeoutError as late:
             raise PartFailed(NAME, why, remedy=f"see {self.log}", log=self.log) from late
 
-    async def _seen(self, http: httpx.AsyncClient) -> set[int]:
+    async def _seen(self) -> set[int]:
         """Return the ports of the pods that answered one after another through the balancer."""
         seen = set()
         for _ in range(ROUNDS_UNUSED * len(self._pod_ports)):
-            answer = await http.get(
-                f"http://{LOCALHOST}:{self.port}{READY_PATH}", headers={"X-Balancer-Probe": self._secret}
-            )
-            upstream = answer.headers.get("X-Upstream", "")
-            if answer.status_code == httpx.codes.OK and upstream:
-                seen.add(int(upstream.rpartition(":")[2]))
+            status, headers = await probe(self.port, {"X-Balancer-Probe": self._secret})
+            if status == http.HTTPStatus.OK:
+                seen.add(int(headers["X-Upstream"].rpartition(":")[2]))
         return seen
 
     def _configuration(self) -> str:

@@ -5,7 +5,7 @@ Invariant: the socket lies in a directory that only its owner can enter; whoever
 
 import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from pathlib import Path
 from typing import Final, Literal
 
@@ -22,7 +22,7 @@ LINE_MAX_BYTES: Final = 1024 * 1024
 class Request(msgspec.Struct, frozen=True):
     """What the supervisor is asked to do."""
 
-    verb: Literal["status", "stop", "restart"]
+    verb: Literal["status", "watch", "stop", "restart"]
     rolling: bool = False
 
 
@@ -45,6 +45,7 @@ class Answer(msgspec.Struct, frozen=True, omit_defaults=True):
 
 
 Say = Callable[[Answer], None]
+Handle = Callable[[Request, Say, asyncio.Event], Awaitable[None]]
 
 
 def failure_of(failed: PartFailed) -> Failure:
@@ -57,21 +58,30 @@ class NotRunning(Exception):
 
 
 @asynccontextmanager
-async def listening(socket: Path, handle: Callable[[Request, Say], Awaitable[None]]) -> AsyncIterator[None]:
-    """Answer requests on `socket` by `handle`, which says what it has to and returns."""
+async def listening(socket: Path, handle: Handle) -> AsyncIterator[None]:
+    """Answer requests on `socket` by `handle`, which says what it has to and returns.
+
+    It is handed an event that is set when whoever asked has gone.
+    """
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         def say(answer: Answer) -> None:  # a handful of short lines: whoever does not read them holds up nothing
-            writer.write(msgspec.json.encode(answer) + b"\n")
+            if not gone.is_set():
+                writer.write(msgspec.json.encode(answer) + b"\n")
 
+        gone = asyncio.Event()
+        leaving: asyncio.Task[None] | None = None
         try:
             request = msgspec.json.decode(await reader.readuntil(b"\n"), type=Request)
-            await handle(request, say)
+            leaving = asyncio.create_task(_until_gone(reader, gone))
+            await handle(request, say, gone)
             say(Answer(done=True))
             await writer.drain()
         except (ConnectionError, asyncio.IncompleteReadError, asyncio.LimitOverrunError, msgspec.DecodeError):
             return  # whoever asked is gone, or is none of ours
         finally:
+            if leaving is not None:
+                leaving.cancel()
             writer.close()
 
     server = await asyncio.start_unix_server(serve, path=str(socket), limit=REQUEST_MAX_BYTES)
@@ -79,6 +89,12 @@ async def listening(socket: Path, handle: Callable[[Request, Say], Awaitable[Non
         yield
     finally:
         server.close()
+
+
+async def _until_gone(reader: asyncio.StreamReader, gone: asyncio.Event) -> None:
+    with suppress(ConnectionError):
+        await reader.read(1)  # nothing more is sent: it returns at the connection's end
+    gone.set()
 
 
 async def ask(socket: Path, request: Request) -> AsyncIterator[Answer]:

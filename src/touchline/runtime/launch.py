@@ -8,6 +8,7 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
@@ -18,10 +19,14 @@ from touchline.architectures.settings import Settings, to_environ
 from touchline.runtime.control import Answer, Failure, NotRunning, Request, ask, failure_of
 from touchline.runtime.instance import Instance, end_stale, forget_instance, is_running, read_instance
 from touchline.runtime.keeper import Notice, Tell
+from touchline.runtime.platform import PartStatus
 from touchline.runtime.process import PartFailed, tail
 from touchline.runtime.supervisor import LOG_FILE, CannotStart, supervise
 
 DOWN_TIMEOUT_S: Final = 120
+
+
+Show = Callable[[list[PartStatus]], None]
 
 
 class Failed(Exception):
@@ -106,22 +111,20 @@ def running(data_dir: Path) -> Instance | None:
     return instance if instance is not None and is_running(instance) else None
 
 
-async def request(instance: Instance, asked: Request, tell: Tell) -> list[Answer]:
-    """Ask a running supervisor, and return its answers but the notices, which are told as they come.
+async def request(instance: Instance, asked: Request, tell: Tell, show: Show | None = None) -> None:
+    """Ask a running supervisor; its notices are told and parts shown as they come.
 
     Raises:
         Failed: it could not do it.
         NotRunning: nobody answers.
     """
-    answers = []
     async for answer in ask(Path(instance.control), asked):
         if answer.failure:
             raise Failed(answer.failure)
         if answer.notice:
             tell(answer.notice)
-        else:
-            answers.append(answer)
-    return answers
+        if answer.parts and show:
+            show(answer.parts)
 
 
 def stop(data_dir: Path, tell: Tell) -> bool:

@@ -5,49 +5,17 @@ Invariant: a role is told everything by `TOUCHLINE_*` in its environment; nothin
 
 import os
 import sys
-from importlib import import_module
 from pathlib import Path
-from typing import Final, Literal, Protocol, cast, get_args
+from typing import Final
 
 from touchline.architectures.settings import Settings, to_environ
 from touchline.runtime.addresses import free_port
-from touchline.runtime.probes import answers, client
+from touchline.runtime.probes import answers
 from touchline.runtime.process import Child, PartFailed, Program, ending, ready, start
+from touchline.runtime.role import Role
 
 READY_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 25
-
-Role = Literal["prepare", "pod", "feed", "settlement"]
-ROLES: Final[tuple[str, ...]] = get_args(Role)
-
-
-class Architecture(Protocol):
-    """What a module of `touchline.architectures` offers; each call blocks until the process is told to stop."""
-
-    def prepare(self, settings: Settings) -> None:
-        """Bring the servers into the state that this code needs, and return."""
-
-    def serve_pod(self, settings: Settings, port: int) -> None:
-        """Answer clients."""
-
-    def serve_feed(self, settings: Settings, port: int) -> None:
-        """Bring odds in."""
-
-    def serve_settlement(self, settings: Settings, port: int) -> None:
-        """Carry settlements out."""
-
-
-def run_role(settings: Settings, role: Role, port: int) -> None:
-    """Be `role` until told to stop (SIGTERM); blocks. `prepare` takes no port and ends when it is done."""
-    architecture = _architecture(settings)
-    if role == "prepare":
-        architecture.prepare(settings)
-    elif role == "pod":
-        architecture.serve_pod(settings, port)
-    elif role == "feed":
-        architecture.serve_feed(settings, port)
-    else:
-        architecture.serve_settlement(settings, port)
 
 
 class RolePart:
@@ -57,7 +25,7 @@ class RolePart:
         self.name = name
         self.port = free_port()
         self.log = settings.data_dir / "logs" / f"{name}.log"
-        self._program = _program(name, role, settings, self.log, ("--port", str(self.port)))
+        self._program = _program(name, role, settings, self.log, self.port)
 
     async def start(self) -> Child:
         """Start the process and return once it is ready to serve.
@@ -66,15 +34,11 @@ class RolePart:
             PartFailed: it does not come up.
         """
         child = await start(self._program)
-        async with client() as http:
-            return await ready(
-                child, lambda: answers(http, self.port), READY_TIMEOUT_S, f"see {self.log}, then start again"
-            )
+        return await ready(child, self.healthy, READY_TIMEOUT_S, f"see {self.log}, then start again")
 
     async def healthy(self) -> bool:
         """Tell whether it is ready to serve."""
-        async with client() as http:
-            return await answers(http, self.port)
+        return await answers(self.port)
 
 
 async def prepare(settings: Settings) -> None:
@@ -84,7 +48,7 @@ async def prepare(settings: Settings) -> None:
         PartFailed: it could not be done.
     """
     log = settings.data_dir / "logs" / "prepare.log"
-    child = await start(_program("prepare", "prepare", settings, log, ()))
+    child = await start(_program("prepare", "prepare", settings, log, 0))
     try:
         status = await child.wait()
     except BaseException:
@@ -99,12 +63,7 @@ async def prepare(settings: Settings) -> None:
         )
 
 
-def _program(name: str, role: Role, settings: Settings, log: Path, arguments: tuple[str, ...]) -> Program:
+def _program(name: str, role: Role, settings: Settings, log: Path, port: int) -> Program:
     environ = os.environ | to_environ(settings) | {"PYTHONUNBUFFERED": "1"}
-    argv = (sys.executable, "-P", "-m", "touchline.cli", "role", role, *arguments)
+    argv = (sys.executable, "-P", "-m", "touchline.runtime.role", role, str(port))
     return Program(name, argv, log, environ, stop_timeout_s=STOP_TIMEOUT_S)
-
-
-def _architecture(settings: Settings) -> Architecture:
-    """Import the architecture that is chosen, and no other."""
-    return cast(Architecture, import_module(f"touchline.architectures.{settings.architecture}"))

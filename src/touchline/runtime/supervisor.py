@@ -126,13 +126,16 @@ class _Supervisor:
             self._work.cancel()
             await asyncio.wait([self._work])
 
-    async def _handle(self, request: Request, say: Say) -> None:
+    async def _handle(self, request: Request, say: Say, gone: asyncio.Event) -> None:
         if request.verb == "status":
             say(Answer(parts=await self._platform.status()))
             return
         self._watching.add(say)
         try:
-            if request.verb == "stop":
+            if request.verb == "watch":
+                say(Answer(parts=await self._platform.status()))
+                await gone.wait()
+            elif request.verb == "stop":
                 self._stop.set()
                 await self._stopped.wait()
             elif self._work is not None:
