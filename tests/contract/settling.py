@@ -1,0 +1,50 @@
+"""Steps that the suites of settlement share."""
+
+from tests.samples import AWAY, DRAW, HOME, MARKET
+from tests.scene import HOME_WINS, Stores, bet_on, open_player, placed, price
+from touchline.core.bet import Bet
+from touchline.core.ids import EventId, MessageId, PlayerId
+from touchline.core.settlement import Results, Settlement
+
+
+async def three_bets(stores: Stores) -> tuple[PlayerId, list[Bet]]:
+    """Ann has 100000 less 1000 on each selection, one a second."""
+    ann, market = await open_player(stores), await price(stores)
+    return ann, [await placed(stores, bet_on(stores, market, ann, key)) for key in (HOME, DRAW, AWAY)]
+
+
+async def settle(stores: Stores, results: Results = HOME_WINS) -> Settlement:
+    await stores.trading.settle(MARKET, results)
+    return (await stores.settlements.of_market(MARKET))[0]
+
+
+async def feed_says(stores: Stores, kind: type, name: str, **more: object) -> bool:
+    return await stores.feed.apply(
+        kind(
+            message_id=MessageId(name),
+            occurred_at=stores.clock.now(),
+            event_id=EventId("match-1"),
+            market_id=MARKET,
+            **more,
+        )
+    )
+
+
+async def next_of(stores: Stores) -> Settlement:
+    settlement = await stores.settlements.next_unfinished()
+    assert settlement is not None
+    return settlement
+
+
+async def work_some(stores: Stores, bets: int) -> Settlement:
+    """Carry out the oldest unfinished settlement on so many bets, and stop there, as a killed worker does."""
+    settlement = await next_of(stores)
+    for bet_id in await stores.settlements.open_bets(settlement, bets):
+        assert await stores.settlements.carry_out(settlement, bet_id, stores.clock.now()) is not None
+    return settlement
+
+
+async def statuses(stores: Stores, player_id: PlayerId) -> list[str]:
+    """A player's bets, the oldest first, as status and result."""
+    page = await stores.bets.page(player_id, None, None, 100)
+    return [f"{bet.status.value} {bet.result.value if bet.result else '-'}" for bet in reversed(page)]
