@@ -116,13 +116,13 @@ class Balancer:
         """Tell whether a pod answers through it."""
         return await answers(self.port)
 
-    async def until_used(self, pod_port: int) -> None:
-        """Wait until requests reach a pod.
+    async def until_used(self, pod_ports: Sequence[int]) -> None:
+        """Wait until requests reach each of these pods.
 
         Raises:
-            PartFailed: none does in `BALANCED_TIMEOUT_S`.
+            PartFailed: they do not in `BALANCED_TIMEOUT_S`.
         """
-        await self._until(lambda seen: pod_port in seen, f"the pod at {pod_port} gets no requests")
+        await self._until(lambda seen: seen.issuperset(pod_ports), "some pod gets no requests")
 
     async def until_unused(self, pod_port: int) -> None:
         """Wait until no new request reaches a pod.

@@ -112,6 +112,8 @@ class Platform:
             PartFailed: one did not come up again.
         """
         await _all(kept.replace for kept in (*self._pods, *self._workers))
+        if self._balancer is not None:
+            await self._balancer.until_used([kept.part.port for kept in self._pods])
 
     async def restart_rolling(self) -> None:
         """Restart the workers, then one pod after another, each while the others serve: no request fails.
@@ -125,15 +127,17 @@ class Platform:
             )
         for kept in self._workers:
             await kept.replace()
-        for kept in self._pods:
+        ports = [kept.part.port for kept in self._pods]
+        for kept, port in zip(self._pods, ports, strict=True):
+            await self._balancer.until_used(ports)  # each that stays must be able to stand in
             kept.signal(signal.SIGUSR1)  # it says that it is not ready, and goes on serving
             try:
-                await self._balancer.until_unused(kept.part.port)
+                await self._balancer.until_unused(port)
             except PartFailed:
                 await kept.replace()
                 raise
             await kept.replace()
-            await self._balancer.until_used(kept.part.port)
+        await self._balancer.until_used(ports)
 
     async def status(self) -> list[PartStatus]:
         """Return how each part is."""
