@@ -78,7 +78,6 @@ CREATE TABLE wallets (
     updated_at timestamptz NOT NULL,
     CHECK (balance_minor = 0 OR debt_minor = 0)
 ) WITH (fillfactor = 50);
-CREATE INDEX wallets_by_activity ON wallets (updated_at);
 
 CREATE TABLE settlements (
     settlement_id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
