@@ -16,13 +16,14 @@ from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.migrations import Phase
 from touchline.adapters.postgres.migrations import migrate as apply_migrations
 from touchline.architectures.settings import PREFIX, Settings, SettingsWrong, read_settings
+from touchline.cli_feed import feed_app
 from touchline.core.errors import Fault, Outage
 from touchline.flows.reconcile_ledger import Reconciliation
 from touchline.flows.reconcile_ledger import reconcile as reconcile_books
 from touchline.runtime.console import show_failure, show_ready, status_table, telling
 from touchline.runtime.control import NotRunning, Request, failure_of
 from touchline.runtime.instance import Instance
-from touchline.runtime.launch import Failed, Show, request, running, start_detached, stop, supervise_reporting
+from touchline.runtime.launch import Failed, Show, request, running, start_detached, stop
 from touchline.runtime.platform import PartStatus
 from touchline.runtime.process import PartFailed
 from touchline.runtime.role import ROLES, Role, run_role
@@ -34,6 +35,7 @@ app = typer.Typer(
     add_completion=False,
     pretty_exceptions_enable=False,
 )
+app.add_typer(feed_app, name="feed")
 _out: Final = Console()
 _err: Final = Console(stderr=True)
 
@@ -170,12 +172,6 @@ def role(name: str, port: Annotated[int, typer.Option()] = 0) -> None:
     except Outage as away:
         _err.print(f"{away}")
         raise typer.Exit(1) from None
-
-
-@app.command("supervise", hidden=True)
-def supervise_detached(report_to: Annotated[int, typer.Option()], fresh: bool = False) -> None:
-    """Be the supervisor of `up --detach`."""
-    raise typer.Exit(supervise_reporting(_settings(), fresh=fresh, report_to=report_to))
 
 
 def main() -> None:

@@ -41,7 +41,10 @@ def telling(console: Console, doing: str) -> Iterator[Tell]:
 
 def show_ready(console: Console, instance: Instance) -> None:
     """Print where the platform is, and how to get in."""
-    console.print(f"\ntouchline is ready at [bold]{instance.address}[/]; trader's desk at {instance.address}/desk")
+    console.print(
+        f"\ntouchline is ready at [bold]{instance.address}[/]; trader's desk at {instance.address}/desk",
+        soft_wrap=True,
+    )
     if instance.demo:
         console.print(f"demo logins: {', '.join(DEMO_LOGINS)}; password demo", highlight=False)
 

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 import psutil
 
-from touchline.architectures.settings import Settings, to_environ
+from touchline.architectures.settings import Settings, read_settings, to_environ
 from touchline.runtime.control import Answer, Failure, NotRunning, Request, ask, failure_of
 from touchline.runtime.instance import Instance, end_stale, forget_instance, is_running, read_instance
 from touchline.runtime.keeper import Notice, Tell
@@ -46,9 +46,9 @@ def start_detached(settings: Settings, *, fresh: bool, tell: Tell) -> None:
     """
     data_dir = settings.data_dir.expanduser().resolve()
     read_end, write_end = os.pipe()
-    argv = [sys.executable, "-P", "-m", "touchline.cli", "supervise", "--report-to", str(write_end)]
+    argv = [sys.executable, "-P", "-m", "touchline.runtime.launch", str(write_end), "fresh" if fresh else "kept"]
     with subprocess.Popen(
-        [*argv, *(["--fresh"] if fresh else [])],
+        argv,
         env=os.environ | to_environ(settings),
         stdin=subprocess.DEVNULL,
         stdout=subprocess.DEVNULL,
@@ -153,3 +153,8 @@ def stop(data_dir: Path, tell: Tell) -> bool:
         why = f"the supervisor (pid {instance.pid}) did not end in {DOWN_TIMEOUT_S} s"
         raise Failed(Failure("supervisor", why, f"see {data_dir / 'logs' / LOG_FILE}")) from late
     return True
+
+
+if __name__ == "__main__":
+    fd, books = sys.argv[1:]
+    sys.exit(supervise_reporting(read_settings(os.environ), fresh=books == "fresh", report_to=int(fd)))
