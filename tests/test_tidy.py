@@ -20,6 +20,7 @@ SQL = sorted(SOURCE.rglob("*.sql"))
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "base", "common", "data", "info", "misc"}
+THEIR_NAMES = {"data_received"}  # asyncio.Protocol's
 CLOCK = SOURCE / "adapters" / "system.py"
 CLOCK_CALLS = {
     ("datetime", "now"),
