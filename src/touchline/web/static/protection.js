@@ -27,7 +27,7 @@ export class Protection {
     });
   }
 
-  /** Read the account anew; the fields are filled again only where `fill`. */
+  /** Read the account anew; where `fill`, the fields that the player has not touched are filled again. */
   async refresh({ fill }) {
     this.#account = await get("/account");
     const { debt, currency, excluded_until: until } = this.#account;
@@ -48,8 +48,8 @@ export class Protection {
 
   #showLimits(limits) {
     for (const field of fields()) {
-      const limit = limits[field.dataset.kind]?.[field.dataset.period];
-      field.value = limit?.amount ?? "";
+      if (field.value.trim() !== field.dataset.known) continue;
+      field.value = limits[field.dataset.kind]?.[field.dataset.period]?.amount ?? "";
       field.dataset.known = field.value;
     }
     const lines = limits.waiting.map((line) => line.replace(/\S+Z$/, when));
@@ -78,6 +78,7 @@ export class Protection {
     }
     try {
       await put("/account/limits", wanted);
+      for (const field of fields()) field.dataset.known = field.value.trim();
       await this.refresh({ fill: true });
     } catch (error) {
       say(says, inWords(error, currency));
