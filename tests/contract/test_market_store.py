@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 
 import msgspec
 import pytest
@@ -33,6 +34,10 @@ MESSAGE = MessageId("message-1")
 def event_of(name: str, status: EventStatus = EventStatus.LIVE, starts_in_h: int | None = None) -> Event:
     start = None if starts_in_h is None else NOON + timedelta(hours=starts_in_h)
     return Event(EventId(name), name, "football", "cup", status, start, "0-0", "12:00")
+
+
+def become(event: Event, _: Event | None) -> Event:
+    return event
 
 
 def known(market: Market | None) -> Market:
@@ -159,7 +164,7 @@ async def test_events_come_by_start_and_by_status(stores: Stores) -> None:
         event_of("early", EventStatus.ENDED, starts_in_h=-2),
         event_of("soon", starts_in_h=1),
     ):
-        await stores.markets.change_event(event.event_id, lambda _, event=event: event)
+        await stores.markets.change_event(event.event_id, partial(become, event))
     assert await names_of(stores) == ["early", "soon", "late", "unset"]
     assert await names_of(stores, "live") == ["soon", "late", "unset"]
     assert await names_of(stores, "ended") == ["early"]
@@ -168,7 +173,7 @@ async def test_events_come_by_start_and_by_status(stores: Stores) -> None:
 async def test_of_too_many_events_the_newest_come(stores: Stores) -> None:
     for n in range(EVENTS_MAX + 2):
         event = event_of(f"e{n:04}", starts_in_h=-n)
-        await stores.markets.change_event(event.event_id, lambda _, event=event: event)
+        await stores.markets.change_event(event.event_id, partial(become, event))
     names = await names_of(stores)
     assert names == [f"e{n:04}" for n in reversed(range(2, EVENTS_MAX + 2))]
 

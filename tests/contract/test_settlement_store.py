@@ -114,14 +114,13 @@ async def test_a_plan_sees_what_stands_newest_first(stores: Stores) -> None:
     def look(_market: Market, standing: Sequence[Settlement]) -> None:
         seen.append([settlement.kind for settlement in standing])
 
-    for n, (kind, more) in enumerate(
-        [
-            (BetCancel, {"placed_from": stores.clock.now()}),
-            (BetSettlement, {"results": HOME_WINS}),
-            (RollbackBetSettlement, {}),
-            (RollbackBetCancel, {}),
-        ]
-    ):
+    messages: list[tuple[type, dict[str, object]]] = [
+        (BetCancel, {"placed_from": stores.clock.now()}),
+        (BetSettlement, {"results": HOME_WINS}),
+        (RollbackBetSettlement, {}),
+        (RollbackBetCancel, {}),
+    ]
+    for n, (kind, more) in enumerate(messages):
         await stores.settlements.request(MARKET, look)
         assert await feed_says(stores, kind, str(n), **more)
     await stores.settlements.request(MARKET, look)

@@ -23,8 +23,14 @@ _WORDS: Final = {
     "strangers": "account {account}: moves money and is nobody's",
     "bets": "bet {bet_id}: {status}, stake {stake_minor}, payout {payout_minor}, but its transfers gave the "
     "player {player}, hold {held} and gave the house {house}",
+    "owners": "transfer {transfer_id}: told to {user_id} in {currency}, moves an account of {owner} in {held}",
+    "currencies": "bet {bet_id}: in {currency}, its player's wallet in {held}",
+    "cashier": "player {user_id}: {kind} of {amount_minor} on record, his transfers say {folded}",
     "exposures": "exposure of {market_id} {selection_id}: {liability_minor}, its open bets say {folded_liability}",
     "prices": "bet {bet_id}: {odds_milli} thousandths were not offered by {market_id} at version {odds_version}",
+    "history": "market {market_id}: at version {odds_version}, its history holds {kept}, the newest {newest}",
+    "decisions": "market {market_id}: {status}, its settlements say otherwise",
+    "progress": "settlement {settlement_id}: worked {worked} bets, {bets} stand decided by it",
     "left_over": "bet {bet_id}: still open, though market {market_id} is {status}",
 }
 

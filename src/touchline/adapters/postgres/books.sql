@@ -43,7 +43,37 @@ WHERE b.bet_id IS NULL OR m.bet_id IS NULL
     OR m.player <> coalesce(b.payout_minor, 0) - b.stake_minor
     OR m.held <> CASE WHEN b.status = 'PLACED' THEN b.stake_minor ELSE 0 END
     OR m.house <> CASE WHEN b.status = 'PLACED' THEN 0 ELSE b.stake_minor - b.payout_minor END
-    OR (b.status = 'PLACED') <> (b.payout_minor IS NULL)
+    OR (b.status = 'PLACED') <> (b.payout_minor IS NULL) OR (b.status = 'PLACED') <> (b.result IS NULL)
+    OR (b.status = 'PLACED') <> (b.settlement_id IS NULL)
+LIMIT $1;
+
+-- name: owners
+-- Transfers told to another player than the one whose account they move, or in another currency than his.
+SELECT t.transfer_id, t.user_id, t.currency, w.user_id AS owner, w.currency AS held
+FROM transfers t
+LEFT JOIN wallets w ON w.user_id = CASE
+    WHEN t.debit_account ~ '^(wallet|debt):' THEN regexp_replace(t.debit_account, '^(wallet|debt):', '')
+    WHEN t.credit_account ~ '^(wallet|debt):' THEN regexp_replace(t.credit_account, '^(wallet|debt):', '') END
+WHERE t.user_id IS DISTINCT FROM w.user_id OR t.currency <> w.currency
+LIMIT $1;
+
+-- name: currencies
+-- Bets in another currency than their player's wallet.
+SELECT b.bet_id, b.currency, w.currency AS held FROM bets b JOIN wallets w USING (user_id)
+WHERE b.currency <> w.currency
+LIMIT $1;
+
+-- name: cashier
+-- Players whose deposits or withdrawals are not what their transfers from and to the cashier add up to.
+WITH moves AS (
+    SELECT user_id, kind, sum(amount_minor)::bigint AS amount FROM funds_moves GROUP BY user_id, kind
+), moved AS (
+    SELECT user_id, kind, sum(amount_minor)::bigint AS amount FROM transfers
+    WHERE 'cashier' IN (debit_account, credit_account) GROUP BY user_id, kind
+)
+SELECT user_id, kind, coalesce(moves.amount, 0) AS amount_minor, coalesce(moved.amount, 0) AS folded
+FROM moves FULL JOIN moved USING (user_id, kind)
+WHERE coalesce(moves.amount, 0) <> coalesce(moved.amount, 0)
 LIMIT $1;
 
 -- name: exposures
@@ -67,6 +97,35 @@ LEFT JOIN odds_history h ON h.market_id = b.market_id AND h.odds_version = b.odd
 WHERE h.market_id IS NULL OR h.status <> 'active' OR NOT EXISTS (
     SELECT 1 FROM jsonb_array_elements(h.selections) s
     WHERE s ->> 'selection_id' = b.selection_id AND (s ->> 'odds')::numeric * 1000 = b.odds_milli)
+LIMIT $1;
+
+-- name: history
+-- Markets whose history lacks a version, or ends in other prices than the market shows.
+SELECT o.market_id, o.odds_version, count(h.odds_version) AS kept, max(h.odds_version) AS newest
+FROM odds o LEFT JOIN odds_history h USING (market_id)
+GROUP BY o.market_id
+HAVING count(h.odds_version) <> o.odds_version OR max(h.odds_version) <> o.odds_version
+    OR NOT EXISTS (SELECT 1 FROM odds_history l WHERE l.market_id = o.market_id
+        AND l.odds_version = o.odds_version AND l.status = o.status AND l.selections = o.selections)
+LIMIT $1;
+
+-- name: decisions
+-- Markets that stand as settled or void without a settlement that made them so, or the other way round.
+SELECT o.market_id, o.status FROM odds o
+LEFT JOIN settlements s ON s.market_id = o.market_id AND s.undone_by IS NULL
+    AND (s.kind = 'settle' OR s.kind = 'void' AND s.placed_from IS NULL AND s.placed_until IS NULL)
+GROUP BY o.market_id
+HAVING coalesce(bool_or(s.kind = 'settle'), false) <> (o.status = 'settled')
+    OR coalesce(bool_or(s.kind = 'void'), false) <> (o.status = 'void')
+LIMIT $1;
+
+-- name: progress
+-- Settlements that worked another number of bets than stand decided by them, less what was taken back.
+WITH decided AS (SELECT settlement_id, count(*) AS bets FROM bets WHERE settlement_id IS NOT NULL GROUP BY 1)
+SELECT s.settlement_id, s.bets_done - coalesce(u.bets_done, 0) AS worked, coalesce(d.bets, 0) AS bets
+FROM settlements s LEFT JOIN settlements u ON u.settlement_id = s.undone_by
+LEFT JOIN decided d ON d.settlement_id = s.settlement_id
+WHERE s.kind IN ('settle', 'void') AND s.bets_done - coalesce(u.bets_done, 0) <> coalesce(d.bets, 0)
 LIMIT $1;
 
 -- name: left_over
