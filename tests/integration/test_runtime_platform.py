@@ -94,12 +94,12 @@ async def test_a_rolling_restart_under_load_fails_no_request(own: OwnPlatform) -
         )
         restart = await asyncio.to_thread(own.run, "restart", "--rolling")
         done.set()
-        answers = [status for statuses in await load for status in statuses]
+        answers = [answer for answers in await load for answer in answers]
     assert restart.returncode == 0, restart.stdout + restart.stderr
     after = {record.name: record.pid for record in own.instance.parts}
     assert {name for name in before if before[name] != after[name]} == {"pod-1", "pod-2", "settlement"}
     assert len(answers) > 100
-    assert {status for status in answers if status not in (200, 201)} == set()
+    assert [answer.text for answer in answers if answer.status_code not in (200, 201)] == []
     assert own.run("reconcile").returncode == 0
 
 
@@ -119,10 +119,10 @@ async def offer_market(http: httpx.AsyncClient) -> None:
     assert answer.status_code == 200, answer.text
 
 
-async def bettor(http: httpx.AsyncClient, done: asyncio.Event) -> list[int]:
+async def bettor(http: httpx.AsyncClient, done: asyncio.Event) -> list[httpx.Response]:
     player = await log_in(http, "alice")
     odds = (await http.get(f"/odds/{MARKET}", headers=player)).json()
-    statuses = []
+    answers = []
     while not done.is_set():
         bet = {
             "market_id": MARKET,
@@ -132,16 +132,16 @@ async def bettor(http: httpx.AsyncClient, done: asyncio.Event) -> list[int]:
             "stake": "0.10",
             "idempotency_key": uuid.uuid4().hex,
         }
-        statuses.append((await http.post("/bets", json=bet, headers=player)).status_code)
-    return statuses
+        answers.append(await http.post("/bets", json=bet, headers=player))
+    return answers
 
 
-async def poller(http: httpx.AsyncClient, done: asyncio.Event) -> list[int]:
+async def poller(http: httpx.AsyncClient, done: asyncio.Event) -> list[httpx.Response]:
     player = await log_in(http, "bob")
-    statuses = []
+    answers = []
     while not done.is_set():
-        statuses.append((await http.get(f"/odds/{MARKET}", headers=player)).status_code)
-    return statuses
+        answers.append(await http.get(f"/odds/{MARKET}", headers=player))
+    return answers
 
 
 def test_status_shows_every_part_and_its_restarts(own: OwnPlatform) -> None:

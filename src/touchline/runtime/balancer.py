@@ -141,11 +141,11 @@ class Balancer:
             raise PartFailed(NAME, why, remedy=f"see {self.log}", log=self.log) from late
 
     async def _seen(self) -> set[int]:
-        """Return the ports of the pods that answered one after another through the balancer."""
+        """Return the ports of the pods that answered one after another through the balancer, ready or not."""
         seen = set()
         for _ in range(ROUNDS_UNUSED * len(self._pod_ports)):
             status, headers = await probe(self.port, {"X-Balancer-Probe": self._secret})
-            if status == http.HTTPStatus.OK:
+            if status in (http.HTTPStatus.OK, http.HTTPStatus.SERVICE_UNAVAILABLE):
                 seen.add(int(headers["X-Upstream"].rpartition(":")[2]))
         return seen
 
