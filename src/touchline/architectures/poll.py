@@ -12,6 +12,7 @@ from typing import Final
 
 import uvloop
 
+from touchline.adapters.feeds.demo import DemoFeed
 from touchline.adapters.passwords import Passwords
 from touchline.adapters.postgres.accounts import PostgresAccounts
 from touchline.adapters.postgres.bets import PostgresBets
@@ -163,8 +164,6 @@ def serve_pod(settings: Settings, port: int) -> None:
 
 def serve_feed(settings: Settings, port: int) -> None:
     """Bring the demo feed's odds in until told to stop; blocks."""
-
-    from touchline.adapters.feeds.demo import DemoFeed
 
     def works(poll: Poll) -> dict[str, Work]:
         platform = poll.platform

@@ -75,7 +75,8 @@ class SigningIn:
         Raises:
             Rejection: UNAUTHENTICATED: no such username and password; ACCOUNT_LOCKED: too many wrong ones.
         """
-        credentials = await self.accounts.credentials(username)
+        known = _USERNAME.fullmatch(username)  # what no account can be called is looked up nowhere
+        credentials = await self.accounts.credentials(username) if known else None
         hashed = None if credentials is None else credentials.password_hash
         matches = await self.passwords.verify_password(hashed, password[: PASSWORD_LENGTH_MAX + 1])
         if credentials is None:
