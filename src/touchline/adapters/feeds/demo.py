@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from touchline.adapters.feeds.demo_fixtures import SEEDS, Fixture, FixtureList, fixture_of
+from touchline.adapters.feeds.demo_model import Match
 from touchline.adapters.feeds.demo_words import (
     Kind,
     Moment,
@@ -76,9 +77,10 @@ def standing(fixture: Fixture, at: datetime) -> list[AnyMessage]:
     settled = [teller.settlement(offer, winner) for offer, winner in decided.items()]
     if at_s >= match.result_s:
         return [*settled, teller.fixture_change()]
-    bettable = match.stop(at_s) is None and at_s < match.end_s
-    status = MarketStatus.ACTIVE if bettable else MarketStatus.SUSPENDED
-    priced = [teller.odds_change(offer, status) for offer in open_offers(match, at_s)]
+    bettable_s = _last_bettable_s(match, at_s)
+    status = MarketStatus.ACTIVE if bettable_s == at_s else MarketStatus.SUSPENDED
+    offered = open_offers(match, bettable_s)
+    priced = [teller.odds_change(offer, status) for offer in offered if offer not in decided]
     return [teller.fixture_change(), *settled, *priced]
 
 
@@ -95,6 +97,13 @@ def next_after(fixture: Fixture, at: datetime) -> datetime:
     """Return when something may next be said of a match that is not over."""
     happens = (when for moment in moments(fixture) if (when := fixture.when(moment.match_s)) > at)
     return min(next(happens), next(ticks(fixture, at)))
+
+
+def _last_bettable_s(match: Match, at_s: float) -> float:
+    """Return `at_s` where betting is on, else the last moment at which it was."""
+    last_s = min(at_s, math.nextafter(match.end_s, -math.inf))
+    stop = match.stop(last_s)
+    return last_s if stop is None else math.nextafter(stop.from_s, -math.inf)
 
 
 def _said(fixture: Fixture, moment: Moment) -> list[AnyMessage]:
