@@ -162,7 +162,9 @@ class BetStore(Protocol):
     async def place(
         self, request: PlaceBet, decide: Callable[[Position], Acceptance | Rejection]
     ) -> Placed | Rejection:
-        """Look up the position under locks (market, then wallet), decide, and record the acceptance durably.
+        """Decide on the position as it is under locks (market, then wallet), and record the acceptance durably.
+
+        `decide` is pure, and may be asked more than once.
 
         Raises:
             Rejection: UNAUTHENTICATED: there is no such player.

@@ -173,7 +173,9 @@ async def test_what_is_decided_on_is_what_a_position_tells(stores: Stores) -> No
         return Rejection(Code.FORBIDDEN, "only looking")
 
     await stores.bets.place(request, look)
-    assert seen == [await stores.bets.position(request)]
+    position = await stores.bets.position(request)
+    assert seen
+    assert seen == [position] * len(seen)
 
 
 async def test_what_counts_against_limits_follows_the_bet(stores: Stores) -> None:

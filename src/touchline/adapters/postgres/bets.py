@@ -1,6 +1,8 @@
 """Bets in PostgreSQL, placed one a transaction under the market's row lock: V0's way.
 
-Invariants: locks are taken in one order everywhere, market before wallet; nothing is decided here.
+Invariants: locks are taken in one order everywhere, market before wallet; nothing is decided here. A hot market
+is locked for no round trip of ours: an acceptance is decided on an unlocked read, and one call records it if all
+that it rests on is, under the locks, as it was read. Whatever else comes of it is decided anew under the locks.
 """
 
 from collections.abc import Callable
@@ -16,11 +18,12 @@ from touchline.core.acceptance import Acceptance, Position, Rules
 from touchline.core.bet import Bet, BetStatus, PlaceBet
 from touchline.core.errors import Code, Rejection
 from touchline.core.ids import BetId, MarketId, PlayerId, SelectionId
+from touchline.core.ledger import Posting
 from touchline.ports import Balance, Clock, Placed, SelectionExposure
 
 _QUERIES: Final = Queries("bets.sql")
-_LOCK_POSITION: Final = _QUERIES["lock_position"]
-_RECORD_BET: Final = _QUERIES["record_bet"]
+_POSITION: Final = _QUERIES["position"]
+_RECORD_IF_UNCHANGED: Final = _QUERIES["record_if_unchanged"]
 
 
 class PostgresBets:
@@ -35,24 +38,58 @@ class PostgresBets:
         self, request: PlaceBet, decide: Callable[[Position], Acceptance | Rejection]
     ) -> Placed | Rejection:
         """See `ports.BetStore`."""
+        return await self._place_as_read(request, decide) or await self._place_locked(request, decide)
+
+    async def _place_as_read(
+        self, request: PlaceBet, decide: Callable[[Position], Acceptance | Rejection]
+    ) -> Placed | None:
+        """Decide on an unlocked read; None where that refuses, or something it rests on has changed since."""
+        async with self._database.connection() as connection:
+            row = await connection.fetchrow(_POSITION, *_asked(request))
+            answer = decide(await self._position_of(connection, row, request))
+            if isinstance(answer, Rejection):
+                return None
+            bet, posting = answer.bet, answer.posting
+            if posting is None:
+                return Placed(bet, None)
+            [stake] = posting.transfers
+            version = await connection.fetchval(
+                _RECORD_IF_UNCHANGED,
+                *_columns(bet, posting),
+                stake.transfer_id,
+                stake.debit,
+                stake.credit,
+                row["wallet_version"],
+                row["player_state"],
+                self._rules.exposure_max_minor - bet.liability_minor,
+            )
+        return None if version is None else _placed(bet, posting, version)
+
+    async def _place_locked(
+        self, request: PlaceBet, decide: Callable[[Position], Acceptance | Rejection]
+    ) -> Placed | Rejection:
         async with self._database.transaction() as connection:
-            answer = decide(await self._look_up(connection, _LOCK_POSITION, request))
+            row = await connection.fetchrow(_QUERIES["lock_position"], *_asked(request))
+            answer = decide(await self._position_of(connection, row, request))
             if isinstance(answer, Rejection):
                 return answer
-            if answer.posting is None:
-                return Placed(answer.bet, None)
-            version = await connection.fetchval(_RECORD_BET, *_columns(answer))
-        return Placed(answer.bet, Balance(answer.posting.wallet.balance_minor, answer.bet.currency, version))
+            bet, posting = answer.bet, answer.posting
+            if posting is None:
+                return Placed(bet, None)
+            version = await connection.fetchval(
+                _QUERIES["record_bet"],
+                *_columns(bet, posting),
+                *transfer_columns(posting.transfers, bet.player_id),
+            )
+        return _placed(bet, posting, version)
 
     async def position(self, request: PlaceBet) -> Position:
         """See `ports.BetStore`."""
         async with self._database.connection() as connection:
-            return await self._look_up(connection, _QUERIES["position"], request)
+            row = await connection.fetchrow(_POSITION, *_asked(request))
+            return await self._position_of(connection, row, request)
 
-    async def _look_up(self, connection: Any, query: str, request: PlaceBet) -> Position:
-        row = await connection.fetchrow(
-            query, request.market_id, request.player_id, request.selection_id, request.idempotency_key
-        )
+    async def _position_of(self, connection: Any, row: Any, request: PlaceBet) -> Position:
         if row is None or row["user_id"] is None:
             raise Rejection(Code.UNAUTHENTICATED, "the token's account is not known")
         now = self._clock.now()
@@ -109,9 +146,15 @@ class PostgresBets:
         ]
 
 
-def _columns(accepted: Acceptance) -> tuple[object, ...]:
-    bet, posting = accepted.bet, accepted.posting
-    assert posting is not None
+def _asked(request: PlaceBet) -> tuple[object, ...]:
+    return request.market_id, request.player_id, request.selection_id, request.idempotency_key
+
+
+def _placed(bet: Bet, posting: Posting, version: int) -> Placed:
+    return Placed(bet, Balance(posting.wallet.balance_minor, bet.currency, version))
+
+
+def _columns(bet: Bet, posting: Posting) -> tuple[object, ...]:
     return (
         bet.bet_id,
         bet.player_id,
@@ -122,12 +165,10 @@ def _columns(accepted: Acceptance) -> tuple[object, ...]:
         bet.odds_version,
         bet.stake_minor,
         bet.currency,
-        bet.status.value,
         bet.idempotency_key,
         bet.placed_at,
         bet.requested_odds_milli,
         bet.requested_odds_version,
         bet.liability_minor,
         posting.wallet.balance_minor,
-        *transfer_columns(posting.transfers, bet.player_id),
     )

@@ -7,7 +7,7 @@ SELECT * FROM lock_position($1, $2, $3, $4);
 SELECT o.market_id, o.event_id, o.name, o.market_type, o.status AS market_status, o.odds_version, o.selections,
     o.bet_delay_ms, o.priced_at, o.updated_at, w.user_id, w.currency, w.balance_minor, w.debt_minor,
     p.locked_until, p.excluded_until, p.limits, coalesce(e.liability_minor, 0) AS exposure_minor,
-    b.bet_id AS earlier
+    b.bet_id AS earlier, w.version AS wallet_version, p.xmin::text AS player_state
 FROM players p
 JOIN wallets w ON w.user_id = p.user_id
 LEFT JOIN odds o ON o.market_id = $1
@@ -15,23 +15,27 @@ LEFT JOIN exposures e ON e.market_id = $1 AND e.selection_id = $3
 LEFT JOIN bets b ON b.user_id = p.user_id AND b.idempotency_key = $4
 WHERE p.user_id = $2;
 
+-- name: record_if_unchanged
+-- The accepted bet in one call, where the locked rows are as they were read; null, and nothing written, where not.
+SELECT record_bet($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21);
+
 -- name: record_bet
 -- The accepted bet: the wallet debited, the transfer, the bet and the exposure in one statement.
 WITH wallet AS (
-    UPDATE wallets SET balance_minor = $16, version = version + 1, updated_at = $12 WHERE user_id = $2
+    UPDATE wallets SET balance_minor = $15, version = version + 1, updated_at = $11 WHERE user_id = $2
     RETURNING version
 ), transfer AS (
     INSERT INTO transfers (transfer_id, kind, debit_account, credit_account, amount_minor, currency, bet_id,
         user_id, recorded_at)
-    SELECT * FROM unnest($17::uuid[], $18::text[], $19::text[], $20::text[], $21::bigint[], $22::text[],
-        $23::uuid[], $24::text[], $25::timestamptz[])
+    SELECT * FROM unnest($16::uuid[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::text[],
+        $22::uuid[], $23::text[], $24::timestamptz[])
 ), bet AS (
     INSERT INTO bets (bet_id, user_id, event_id, market_id, selection_id, odds_milli, odds_version, stake_minor,
-        currency, status, idempotency_key, created_at, requested_odds_milli, requested_odds_version)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+        currency, idempotency_key, created_at, requested_odds_milli, requested_odds_version)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
 ), exposure AS (
     INSERT INTO exposures (market_id, selection_id, bets, stakes_minor, liability_minor)
-    VALUES ($4, $5, 1, $8, $15)
+    VALUES ($4, $5, 1, $8, $14)
     ON CONFLICT (market_id, selection_id) DO UPDATE SET bets = exposures.bets + 1,
         stakes_minor = exposures.stakes_minor + excluded.stakes_minor,
         liability_minor = exposures.liability_minor + excluded.liability_minor
