@@ -21,7 +21,7 @@ from touchline.runtime.instance import Instance, end_stale, forget_instance, is_
 from touchline.runtime.keeper import Notice, Tell
 from touchline.runtime.platform import PartStatus
 from touchline.runtime.process import PartFailed, tail
-from touchline.runtime.supervisor import LOG_FILE, CannotStart, supervise
+from touchline.runtime.supervisor import LOG_FILE, CannotStart, own, supervise
 
 DOWN_TIMEOUT_S: Final = 120
 
@@ -44,18 +44,21 @@ def start_detached(settings: Settings, *, fresh: bool, tell: Tell) -> None:
         CannotStart: it refused.
         Failed: a part did not come up.
     """
-    data_dir = settings.data_dir.expanduser().resolve()
+    log = own(settings.data_dir) / "logs" / LOG_FILE
     read_end, write_end = os.pipe()
     argv = [sys.executable, "-P", "-m", "touchline.runtime.launch", str(write_end), "fresh" if fresh else "kept"]
-    with subprocess.Popen(
-        argv,
-        env=os.environ | to_environ(settings),
-        stdin=subprocess.DEVNULL,
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.DEVNULL,
-        pass_fds=(write_end,),
-        start_new_session=True,
-    ) as process:
+    with (
+        log.open("ab") as errors,
+        subprocess.Popen(
+            argv,
+            env=os.environ | to_environ(settings),
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=errors,
+            pass_fds=(write_end,),
+            start_new_session=True,
+        ) as process,
+    ):
         os.close(write_end)
         try:
             with os.fdopen(read_end, "rb") as report:
@@ -72,7 +75,6 @@ def start_detached(settings: Settings, *, fresh: bool, tell: Tell) -> None:
             process.send_signal(signal.SIGTERM)
             process.wait()
             raise
-    log = data_dir / "logs" / LOG_FILE
     raise Failed(Failure("supervisor", "ended before it was ready", f"see {log}", tail(log)))
 
 

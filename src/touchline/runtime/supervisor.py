@@ -46,7 +46,7 @@ async def supervise(settings: Settings, *, fresh: bool, tell: Tell, ready: Calla
         CannotStart: another one runs in this data directory, or the port is taken.
         PartFailed: a part did not come up; everything is stopped again.
     """
-    data_dir = _own(settings.data_dir)
+    data_dir = own(settings.data_dir)
     settings = msgspec.structs.replace(settings, data_dir=data_dir)
     with _locked(data_dir), _journal(data_dir), _run_dir() as run_dir:
         await asyncio.to_thread(_end_last, data_dir)
@@ -152,8 +152,12 @@ class _Supervisor:
             self._watching.discard(say)
 
 
-def _own(data_dir: Path) -> Path:
-    """Return the data directory, absolute, made where it is not there; root's lets its servers pass through."""
+def own(data_dir: Path) -> Path:
+    """Return the data directory, absolute, made where it is not there; root's lets its servers pass through.
+
+    Raises:
+        CannotStart: it can't be used.
+    """
     data_dir = data_dir.expanduser().resolve()
     try:
         data_dir.mkdir(mode=0o711 if os.geteuid() == 0 else 0o700, parents=True, exist_ok=True)
