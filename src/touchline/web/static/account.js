@@ -8,7 +8,7 @@ import { Away, get, post } from "./api.js";
 import { Attempt } from "./attempt.js";
 import { byId, el, held, say, setText, show, toast } from "./dom.js";
 import { minorToText, parseTypedMinor, showMoney } from "./money.js";
-import { inWords, when } from "./words.js";
+import { inWords, told, when } from "./words.js";
 
 const PAGE = 15;
 const DONE = { deposits: "Deposited", withdrawals: "Withdrawn" };
@@ -37,7 +37,7 @@ export class Money {
       held(button, () => this.#move(button.value));
     });
     const more = byId("more-transactions");
-    more.addEventListener("click", () => held(more, () => this.#page(this.#cursor)));
+    more.addEventListener("click", () => held(more, () => told(() => this.#page(this.#cursor))));
   }
 
   /** Read the balance anew and show it wherever it stands. */
@@ -80,7 +80,7 @@ export class Money {
       say(says, inWords(error, this.currency));
       return;
     }
-    await Promise.all([this.refresh(), this.reload()]);
+    await told(() => Promise.all([this.refresh(), this.reload()]));
   }
 
   async #page(cursor) {

@@ -7,7 +7,7 @@
 import { get } from "./api.js";
 import { arrange, byId, el, held, setText, show, toast } from "./dom.js";
 import { showMoney } from "./money.js";
-import { inWords, when } from "./words.js";
+import { told, when } from "./words.js";
 
 const PAGE = 20;
 const WATCHED_MAX = 100; // open bets looked at each round for news
@@ -36,7 +36,7 @@ export class Bets {
       tab.addEventListener("keydown", (event) => this.#walk(tab, event.key));
     }
     const more = byId("more-bets");
-    more.addEventListener("click", () => held(more, () => this.#told(() => this.#page(this.#cursor))));
+    more.addEventListener("click", () => held(more, () => told(() => this.#page(this.#cursor))));
   }
 
   /** Look at the open bets: tell which were decided since the last look, and refresh the list where it changed. */
@@ -65,7 +65,7 @@ export class Bets {
 
   /** Read the first page anew. */
   reload() {
-    return this.#told(() => this.#page(null));
+    return told(() => this.#page(null));
   }
 
   async #page(cursor) {
@@ -144,15 +144,6 @@ export class Bets {
     const next = this.tabs.at((this.tabs.indexOf(tab) + step) % this.tabs.length);
     next.focus();
     this.#choose(next);
-  }
-
-  async #told(work) {
-    try {
-      await work();
-    } catch (error) {
-      show(byId("no-bets"), true);
-      setText(byId("no-bets"), inWords(error));
-    }
   }
 }
 

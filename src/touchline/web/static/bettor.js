@@ -18,7 +18,7 @@ import { Protection } from "./protection.js";
 import { Gate, signOut } from "./session.js";
 import { Slip } from "./slip.js";
 import { SlipView } from "./slip_view.js";
-import { inWords } from "./words.js";
+import { told } from "./words.js";
 
 const POLL_MS = 3_000;
 const BALANCE_ROUNDS = 3; // the balance is asked for every third round, and whenever it must have changed
@@ -87,6 +87,10 @@ async function enter() {
     location.assign("/desk");
     return;
   }
+  if (role !== "player") {
+    session.end("This account can't bet. Sign in with a player's.");
+    return;
+  }
   setText(byId("username"), username);
   rounds = 0;
   show(byId("view-sign-in"), false);
@@ -119,13 +123,10 @@ function showView() {
     else link.removeAttribute("aria-current");
   }
   if (view === "bets") bets.reload();
-  if (view === "account")
-    Promise.all([money.refresh(), money.reload(), protection.refresh({ fill: true })]).catch(sayAway);
+  if (view === "account") {
+    told(() => Promise.all([money.refresh(), money.reload(), protection.refresh({ fill: true })]));
+  }
   polling.now();
-}
-
-function sayAway(error) {
-  toast(inWords(error), "bad");
 }
 
 window.addEventListener("session-ended", (event) => leave(event.detail));

@@ -10,6 +10,7 @@ const EVENTS_KEPT_MAX = 300;
 
 export class Names {
   #events = new Map();
+  #asked = new Map(); // event id to the answer under way, so that a page of bets asks once an event
 
   /** Learn an event's names as it comes with its markets. */
   learn(event) {
@@ -20,7 +21,7 @@ export class Names {
 
   /** Return `{event, market, selection}`, names where they can be had, ids where not. */
   async of({ event_id: eventId, market_id: marketId, selection_id: selectionId }) {
-    const event = this.#find(eventId, marketId) ?? (await this.#fetch(eventId));
+    const event = this.#find(eventId, marketId) ?? (await this.#ask(eventId));
     const market = event?.markets.find((candidate) => candidate.market_id === marketId);
     const selection = market?.selections.find((candidate) => candidate.selection_id === selectionId);
     return {
@@ -33,6 +34,15 @@ export class Names {
   #find(eventId, marketId) {
     const event = this.#events.get(eventId);
     return event?.markets.some((market) => market.market_id === marketId) ? event : undefined;
+  }
+
+  #ask(eventId) {
+    let answer = this.#asked.get(eventId);
+    if (answer === undefined) {
+      answer = this.#fetch(eventId).finally(() => this.#asked.delete(eventId));
+      this.#asked.set(eventId, answer);
+    }
+    return answer;
   }
 
   async #fetch(eventId) {

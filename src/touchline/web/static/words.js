@@ -4,7 +4,8 @@
  * Invariant: every code of a refusal has its sentence here, or falls back to the platform's own detail.
  */
 
-import { Away } from "./api.js";
+import { Away, Problem } from "./api.js";
+import { toast } from "./dom.js";
 import { showMoney } from "./money.js";
 
 const SENTENCES = {
@@ -44,6 +45,16 @@ export function inWords(error, currency = "EUR") {
     return sentence(error, currency);
   } catch {
     return sentenceCase(error.detail); // the document lacks what the sentence needs
+  }
+}
+
+/** Do `work`; where the platform refuses or can't be reached, say so and what to do next. */
+export async function told(work) {
+  try {
+    await work();
+  } catch (error) {
+    if (!(error instanceof Away || error instanceof Problem)) throw error;
+    toast(inWords(error), "bad");
   }
 }
 
