@@ -13,7 +13,10 @@ def decimal_text(field: str, raw: msgspec.Raw) -> str:
     """
     content = bytes(raw)
     if content[:1] == b'"':
-        return msgspec.json.decode(content, type=str)
+        try:
+            return msgspec.json.decode(content, type=str)
+        except (msgspec.DecodeError, UnicodeDecodeError):  # nobody has read it before
+            raise Rejection(Code.MALFORMED, f"{field} must be text in UTF-8", field=field) from None
     if content[:1].isdigit() or content[:1] == b"-":
         return content.decode()
     raise Rejection(Code.MALFORMED, f"{field} must be a decimal, as a string or a number", field=field)

@@ -27,7 +27,8 @@ MESSAGES_MAX: Final = 1_000
 SELECTIONS_MAX: Final = 1_000
 TEXT_LENGTH_MAX: Final = 200
 BET_DELAY_MS_MAX: Final = 60_000
-_FACTOR = re.compile(r"[0-9]{1,9}(\.[0-9]{1,18}|/[1-9][0-9]{0,8})?")
+# A decimal of 18 places is a fraction of 19 digits: whatever is read can be written, and read again.
+_FACTOR = re.compile(r"[0-9]{1,19}(\.[0-9]{1,18}|/[1-9][0-9]{0,18})?")
 _NAMES = {"name", "market_type", "sport", "competition", "score", "clock"}
 
 
@@ -145,6 +146,8 @@ class FeedAnswerV1(msgspec.Struct, frozen=True):
     ignored: int
 
 
+# What msgspec raises at content that is no JSON, no UTF-8, or nested beyond all measure.
+_UNREADABLE: Final = (msgspec.DecodeError, UnicodeDecodeError, RecursionError)
 _message_decoder = msgspec.json.Decoder(MessageV1)
 _raw_list_decoder = msgspec.json.Decoder(list[msgspec.Raw])
 
@@ -158,7 +161,7 @@ def decode_messages(body: bytes) -> list[feed.AnyMessage]:
     try:
         text = body.strip()
         raws = _raw_list_decoder.decode(text) if text[:1] == b"[" else _lines(text)
-    except msgspec.DecodeError as wrong:
+    except _UNREADABLE as wrong:
         raise Rejection(Code.MALFORMED, f"the body is no JSON array and no NDJSON: {wrong}") from None
     if len(raws) > MESSAGES_MAX:
         raise Rejection(Code.MALFORMED, f"more than {MESSAGES_MAX} messages in one request")
@@ -166,7 +169,7 @@ def decode_messages(body: bytes) -> list[feed.AnyMessage]:
     for place, raw in enumerate(raws, start=1):
         try:
             messages.append(message_from_wire(_message_decoder.decode(raw)))
-        except (msgspec.DecodeError, Rejection) as wrong:
+        except (*_UNREADABLE, Rejection) as wrong:
             reason = wrong.detail if isinstance(wrong, Rejection) else str(wrong)
             raise Rejection(Code.MALFORMED, f"message {place}: {reason}", message=place) from None
     return messages
