@@ -20,7 +20,7 @@ from touchline.cli_feed import feed_app
 from touchline.core.errors import Fault, Outage
 from touchline.flows.reconcile_ledger import Reconciliation
 from touchline.flows.reconcile_ledger import reconcile as reconcile_books
-from touchline.runtime.console import show_failure, show_ready, status_table, telling
+from touchline.runtime.console import Progress, show_failure, show_ready, status_table
 from touchline.runtime.control import NotRunning, Request, failure_of
 from touchline.runtime.instance import Instance
 from touchline.runtime.launch import Failed, Show, request, running, start_detached, stop
@@ -55,19 +55,20 @@ def up(
     """Start the platform; Ctrl-C stops it."""
     settings = _settings(architecture=architecture, pods=pods, port=port, feed=feed, data_dir=data_dir)
     try:
-        with telling(_out, "starting") as tell:
+        with Progress(_out, "starting") as progress:
             if detach:
-                start_detached(settings, fresh=fresh, tell=tell)
+                start_detached(settings, fresh=fresh, tell=progress.tell)
                 instance = running(settings.data_dir)
                 if instance is not None:
                     show_ready(_out, instance)
                 return
 
             def ready(started: Instance) -> None:
+                progress.rest()
                 show_ready(_out, started)
                 _out.print("Ctrl-C stops it")
 
-            asyncio.run(supervise(settings, fresh=fresh, tell=tell, ready=ready))
+            asyncio.run(supervise(settings, fresh=fresh, tell=progress.tell, ready=ready))
     except CannotStart as refused:
         _refuse(str(refused))
     except PartFailed as failed:
@@ -83,8 +84,8 @@ def down(data_dir: DataDir = None) -> None:
     """Stop the platform: balancer, pods, workers, Valkey, PostgreSQL."""
     settings = _settings(data_dir=data_dir)
     try:
-        with telling(_out, "stopping") as tell:
-            stopped = stop(settings.data_dir, tell)
+        with Progress(_out, "stopping") as progress:
+            stopped = stop(settings.data_dir, progress.tell)
     except Failed as failed:
         show_failure(_err, failed.failure)
         raise typer.Exit(1) from None
@@ -211,8 +212,8 @@ def _dsn(data_dir: Path | None) -> str:
 
 def _ask(instance: Instance, asked: Request, show: Show | None = None) -> None:
     try:
-        with telling(_out, asked.verb) as tell:
-            asyncio.run(request(instance, asked, tell, show))
+        with Progress(_out, asked.verb) as progress:
+            asyncio.run(request(instance, asked, progress.tell, show))
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except NotRunning:

@@ -4,6 +4,8 @@ import asyncio
 import os
 import signal
 import socket
+import subprocess
+import sys
 import uuid
 from collections.abc import AsyncIterator, Iterator
 from contextlib import aclosing, asynccontextmanager
@@ -191,6 +193,25 @@ def test_two_platforms_run_side_by_side_and_stop_apart(own: OwnPlatform, servers
     assert [part.name for part in theirs.parts if same_process(part.pid, part.started_at)] == []
     assert not is_running(theirs)
     assert httpx.get(f"{own.address}/health/ready").status_code == 200
+
+
+def test_ctrl_c_stops_everything_in_order(servers_dir: Path) -> None:
+    own = OwnPlatform(servers_dir / "foreground")
+    command = [sys.executable, "-m", "touchline.cli", "up", "--pods", "1", "--feed", "none"]
+    command += ["--port", str(own.port), "--data-dir", str(own.data_dir)]
+    with subprocess.Popen(command, env=own.environ, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        shown = []
+        for line in process.stdout:
+            shown.append(line.strip())
+            if line.startswith("Ctrl-C stops it"):
+                process.send_signal(signal.SIGINT)
+    assert process.returncode == 0
+    assert f"touchline is ready at {own.address}; trader's desk at {own.address}/desk" in shown
+    assert "demo logins: alice, bob, trader, feed; password demo" in shown
+    stopped = [line.split()[1] for line in shown if line.endswith(" stopped")]
+    assert stopped == ["balancer", "pod-1", "settlement", "valkey", "postgres"]
+    assert not own.data_dir.joinpath("instance.json").exists()
 
 
 def test_a_taken_port_is_one_clear_line(servers_dir: Path) -> None:

@@ -1,7 +1,6 @@
 """What a person sees of the platform's start, stop and state."""
 
-from collections.abc import Iterator
-from contextlib import contextmanager
+from types import TracebackType
 from typing import Final
 
 from rich.console import Console
@@ -10,7 +9,7 @@ from rich.table import Table
 
 from touchline.runtime.control import Failure
 from touchline.runtime.instance import Instance
-from touchline.runtime.keeper import Notice, State, Tell
+from touchline.runtime.keeper import Notice, State
 from touchline.runtime.platform import PartStatus
 
 DEMO_LOGINS: Final = ("alice", "bob", "trader", "feed")
@@ -21,39 +20,52 @@ _MARKS: Final = {
 }
 
 
-@contextmanager
-def telling(console: Console, doing: str) -> Iterator[Tell]:
-    """Show what is under way while it is, and a line for each thing done."""
-    waiting: dict[str, None] = {}
-    with console.status(doing) as status:
+class Progress:
+    """A line for each thing done, and below it what is under way."""
 
-        def tell(notice: Notice) -> None:
-            if notice.state is State.STARTING:
-                waiting[notice.part] = None
-            else:
-                waiting.pop(notice.part, None)
-                detail = f" [dim]{escape(notice.detail)}[/]" if notice.detail else ""
-                console.print(f"{_MARKS[notice.state]} {notice.part} {notice.state}{detail}", highlight=False)
-            status.update(f"{doing}: {', '.join(waiting)}" if waiting else doing)
+    def __init__(self, console: Console, doing: str) -> None:
+        self._console = console
+        self._doing = doing
+        self._waiting: dict[str, None] = {}
+        self._status = console.status(doing)
 
-        yield tell
+    def __enter__(self) -> "Progress":
+        """Begin to show."""
+        self._status.start()
+        return self
+
+    def __exit__(self, _kind: type[BaseException] | None, _raised: object, _at: TracebackType | None) -> None:
+        """Show no more."""
+        self.rest()
+
+    def rest(self) -> None:
+        """Nothing is under way any more; what is told from now on still gets its line."""
+        self._status.stop()
+
+    def tell(self, notice: Notice) -> None:
+        """Show what happened to a part."""
+        if notice.state is State.STARTING:
+            self._waiting[notice.part] = None
+        else:
+            self._waiting.pop(notice.part, None)
+            detail = f" [dim]{escape(notice.detail)}[/]" if notice.detail else ""
+            self._console.print(f"{_MARKS[notice.state]} {notice.part} {notice.state}{detail}", highlight=False)
+        self._status.update(f"{self._doing}: {', '.join(self._waiting)}" if self._waiting else self._doing)
 
 
 def show_ready(console: Console, instance: Instance) -> None:
     """Print where the platform is, and how to get in."""
-    console.print(
-        f"\ntouchline is ready at [bold]{instance.address}[/]; trader's desk at {instance.address}/desk",
-        soft_wrap=True,
-    )
+    address = instance.address
+    console.print(f"\ntouchline is ready at [bold]{address}[/]; trader's desk at {address}/desk", soft_wrap=True)
     if instance.demo:
         console.print(f"demo logins: {', '.join(DEMO_LOGINS)}; password demo", highlight=False)
 
 
 def show_failure(console: Console, failure: Failure) -> None:
     """Print which part failed, why, the end of its log, and what to do."""
-    console.print(f"[red]✗ {escape(failure.part)}[/]: {escape(failure.why)}", highlight=False)
+    console.print(f"[red]✗ {escape(failure.part)}[/]: {escape(failure.why)}", highlight=False, soft_wrap=True)
     if failure.tail:
-        console.print(f"[dim]{escape(failure.tail)}[/]", highlight=False)
+        console.print(f"[dim]{escape(failure.tail)}[/]", highlight=False, soft_wrap=True)
     if failure.remedy:
         console.print(f"→ {escape(failure.remedy)}", highlight=False, soft_wrap=True)
 

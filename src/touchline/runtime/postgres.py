@@ -173,10 +173,12 @@ async def end_leftovers(cluster: Path) -> None:
     two servers in one directory would destroy it.
     """
     leftovers = await asyncio.to_thread(_processes_in, cluster)
-    pid = _locked_by(cluster)
-    for process in leftovers:
-        with_lock = process.pid == pid
-        _send(process, signal.SIGINT if with_lock else signal.SIGQUIT)
+    leader = [process for process in leftovers if process.pid == _locked_by(cluster)]
+    if leader:
+        _send(leader[0], signal.SIGINT)  # it ends the others in order
+    else:
+        for process in leftovers:
+            _send(process, signal.SIGQUIT)
     _, alive = await asyncio.to_thread(psutil.wait_procs, leftovers, LEFTOVER_TIMEOUT_S)
     for process in alive:
         _send(process, signal.SIGKILL)
