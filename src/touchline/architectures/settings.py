@@ -6,6 +6,8 @@ from typing import Annotated, Final, Literal
 
 import msgspec
 
+from touchline.adapters.tokens import SECRET_BYTES_MIN
+
 PREFIX: Final = "TOUCHLINE_"
 
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
@@ -81,9 +83,20 @@ def read_settings(environ: Mapping[str, str]) -> Settings:
             )
         except msgspec.ValidationError as wrong:
             problems.append(f"{variable}={environ[variable]!r}: {wrong}")
+    settings = Settings(**values)  # type: ignore[arg-type]  # converted above, field by field
+    problems += _contradictions(settings)
     if problems:
         raise SettingsWrong(problems)
-    return Settings(**values)  # type: ignore[arg-type]  # converted above, field by field
+    return settings
+
+
+def _contradictions(settings: Settings) -> list[str]:
+    problems = []
+    if settings.stake_min_minor > settings.stake_max_minor:
+        problems.append("TOUCHLINE_STAKE_MIN_MINOR is above TOUCHLINE_STAKE_MAX_MINOR: no bet could be placed")
+    if 0 < len(settings.token_secret.encode()) < SECRET_BYTES_MIN:
+        problems.append(f"TOUCHLINE_TOKEN_SECRET is shorter than {SECRET_BYTES_MIN} bytes")
+    return problems
 
 
 def to_environ(settings: Settings) -> dict[str, str]:
