@@ -6,10 +6,9 @@ Exit status: 0 all was taken, 1 the platform refused messages, 2 no platform, no
 import asyncio
 import os
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass, field
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Final, NoReturn, Protocol
+from typing import Annotated, Final, NoReturn
 
 import typer
 from rich.console import Console
@@ -17,6 +16,7 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 
 from touchline.adapters.feeds.betfair import BetfairFeed
 from touchline.adapters.feeds.recordings import Malformed, Recording
+from touchline.adapters.feeds.uof import UofFeed
 from touchline.architectures.settings import Settings, SettingsWrong, read_settings
 from touchline.core.errors import Outage, Rejection
 from touchline.core.feed import AnyMessage
@@ -30,60 +30,45 @@ _out: Final = Console(highlight=False)
 _err: Final = Console(stderr=True, highlight=False)
 
 
-class Source(Protocol):
+class Source:
     """Recordings of one kind, read one after another."""
 
-    malformed: Malformed
+    def __init__(self, kind: type[BetfairFeed] | type[UofFeed], paths: Sequence[Path]) -> None:
+        """Open every file.
+
+        Raises:
+            Rejection: MALFORMED: one can't be read.
+        """
+        self._kind = kind
+        self._feeds: list[BetfairFeed | UofFeed] = []
+        self._recordings = [Recording(path) for path in paths]
+        self.malformed = Malformed()
+        self.size_bytes = sum(recording.size_bytes for recording in self._recordings)
+        self.bytes_read = 0
+        self.names = ", ".join(path.name for path in paths)
 
     def messages(self) -> Iterator[AnyMessage]:
         """Yield every message of every file."""
-
-    def markets(self) -> int:
-        """Return how many markets were seen."""
-
-    def bytes_read(self) -> int:
-        """Return how much of the files was read."""
-
-    def contents(self) -> str:
-        """Say what was found instead where there is no market."""
-
-
-@dataclass(slots=True)
-class BetfairSource:
-    """Betfair stream recordings."""
-
-    recordings: Sequence[Recording]
-    malformed: Malformed = field(default_factory=Malformed)
-    _feeds: list[BetfairFeed] = field(default_factory=list)
-    _done_bytes: int = 0
-    _reading: Recording | None = None
-
-    def messages(self) -> Iterator[AnyMessage]:
-        """See `Source`."""
-        for recording in self.recordings:
-            feed = BetfairFeed()
+        for recording in self._recordings:
+            feed = self._kind()
             self._feeds.append(feed)
-            self._reading = recording
+            before = self.bytes_read
             with recording:
-                yield from feed.replay(recording)
-            self._reading = None
-            self._done_bytes += recording.size_bytes
-            self.malformed.add(feed.stats.malformed, recording.path.name if len(self.recordings) > 1 else "")
+                for message in feed.replay(recording):
+                    self.bytes_read = before + recording.bytes_read
+                    yield message
+            self.bytes_read = before + recording.size_bytes
+            self.malformed.add(feed.stats.malformed, recording.path.name if len(self._recordings) > 1 else "")
 
+    @property
     def markets(self) -> int:
-        """See `Source`."""
-        return sum(feed.stats.markets for feed in self._feeds)
-
-    def bytes_read(self) -> int:
-        """See `Source`."""
-        return self._done_bytes + (self._reading.bytes_read if self._reading else 0)
+        """How many markets were seen."""
+        return len({market_id for feed in self._feeds for market_id in feed.stats.market_ids})
 
     def contents(self) -> str:
-        """See `Source`."""
-        lines = sum(feed.stats.lines for feed in self._feeds)
-        others = sorted({op for feed in self._feeds for op in feed.stats.other_lines})
-        of_others = f", of other streams ({', '.join(others)})" if others else ""
-        return f"{lines} lines{of_others}, {self.malformed.count} of them malformed"
+        """Say what was found, in a few words."""
+        found = "; ".join(feed.contents() for feed in self._feeds)
+        return f"{found}; {self.malformed.count} malformed"
 
 
 @feed_app.callback()
@@ -94,6 +79,7 @@ def feed() -> None:
 @feed_app.command()
 def replay(
     betfair: Annotated[Path | None, typer.Option(metavar="FILE", help="A Betfair stream recording.")] = None,
+    uof: Annotated[Path | None, typer.Option(metavar="FILE...", help="Unified Odds Feed messages, XML.")] = None,
     more: Annotated[list[Path] | None, typer.Argument(metavar="[FILE]...", help="More files of the kind.")] = None,
     speed: Annotated[str, typer.Option(metavar="N|max", help="Recorded seconds in a second.")] = "max",
     to: Annotated[str | None, typer.Option(metavar="URL", help="The platform; default: the one here.")] = None,
@@ -103,24 +89,20 @@ def replay(
     """Send a recorded feed to a running platform; sending it twice changes nothing."""
     pace = _pace(speed)
     address = to or _address_here()
-    if betfair is None:
-        _refuse("name a recording: --betfair FILE")
+    first = uof if betfair is None else betfair
+    if first is None or (betfair and uof):
+        _refuse("name what to replay: either --betfair FILE or --uof FILE...")
     try:
-        recordings = [Recording(path) for path in (betfair, *(more or ()))]
-        source = BetfairSource(recordings)
-        size_bytes = sum(recording.size_bytes for recording in recordings)
-        report = asyncio.run(_replay(source, size_bytes, pace, address, username, password))
+        source = Source(UofFeed if betfair is None else BetfairFeed, [first, *(more or ())])
+        report = asyncio.run(_replay(source, pace, address, username, password))
     except Rejection as refused:
         _refuse(refused.detail)
     except Outage as outage:
         _refuse(f"{outage}; `touchline up` starts one, --to URL names another")
-    names = ", ".join(recording.path.name for recording in recordings)
-    _tell(names, source, report)
+    _tell(source, report)
 
 
-async def _replay(
-    source: Source, size_bytes: int, pace: float | None, address: str, username: str, password: str
-) -> ReplayReport:
+async def _replay(source: Source, pace: float | None, address: str, username: str, password: str) -> ReplayReport:
     report = ReplayReport()
     bar = Progress(
         TextColumn("{task.description}"),
@@ -133,10 +115,10 @@ async def _replay(
         disable=not _err.is_terminal,
     )
     with bar:
-        task = bar.add_task("replaying", total=size_bytes, markets=0, sent=0)
+        task = bar.add_task("replaying", total=source.size_bytes, markets=0, sent=0)
 
         def progress() -> None:
-            bar.update(task, completed=source.bytes_read(), markets=source.markets(), sent=report.sent)
+            bar.update(task, completed=source.bytes_read, markets=source.markets, sent=report.sent)
 
         async with PlatformDoor(address, username, password, report) as door:
             await door.log_in()
@@ -144,16 +126,16 @@ async def _replay(
     return report
 
 
-def _tell(names: str, source: Source, report: ReplayReport) -> None:
+def _tell(source: Source, report: ReplayReport) -> None:
     for line in source.malformed.named[:MALFORMED_SHOWN_MAX]:
         _err.print(f"malformed: {line}", markup=False, soft_wrap=True)
     if source.malformed.count > MALFORMED_SHOWN_MAX:
         _err.print(f"malformed: and {source.malformed.count - MALFORMED_SHOWN_MAX} more")
     if report.sent == 0:
-        _refuse(f"{names} holds no markets: {source.contents()}")
+        _refuse(f"{source.names} holds no markets: nothing to replay in {source.contents()}")
     retried = f", {report.retries} requests sent again" if report.retries else ""
     _out.print(
-        f"{names}: {source.markets()} markets, {report.sent} messages: {report.applied} applied, "
+        f"{source.names}: {source.markets} markets, {report.sent} messages: {report.applied} applied, "
         f"{report.ignored} ignored, {report.refused} refused; {source.malformed.count} malformed{retried}",
         markup=False,
         soft_wrap=True,

@@ -13,9 +13,9 @@ from typing import Any
 
 import pytest
 import uvicorn
-from tests.shared import shared_path
 from typer.testing import CliRunner, Result
 
+from tests.shared import shared_path
 from touchline.adapters.feeds.betfair import BetfairFeed
 from touchline.adapters.feeds.recordings import Recording
 from touchline.architectures import poll
@@ -125,6 +125,26 @@ async def test_malformed_lines_are_named_and_the_rest_is_replayed(
     assert "malformed: line 3: Expected `int | null`" in result.stderr
 
 
+async def test_a_scores_stream_is_told_to_hold_no_markets(database_dsn: str, valkey_url: str) -> None:
+    async with pod_on(database_dsn, valkey_url) as pod:
+        result = await run("--betfair", str(shared_path(SCORES)), "--to", pod.address)
+    assert result.exit_code == 2
+    assert "holds no markets: nothing to replay in 2170 lines, of other streams (ccm)" in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+async def test_messages_of_a_unified_odds_feed_are_replayed(database_dsn: str, valkey_url: str) -> None:
+    kinds = ("odds_change", "bet_stop", "bet_settlement", "alive", "snapshot_complete")
+    files = [str(shared_path(f"uof_efcasado/{kind}.xml")) for kind in kinds]
+    async with pod_on(database_dsn, valkey_url) as pod:
+        result = await run("--uof", *files, "--to", pod.address)
+        assert (result.exit_code, result.stderr) == (0, "")
+        assert "1 markets, 5 messages: 4 applied, 1 ignored, 0 refused" in result.stdout
+        market = await pod.poll.platform.markets.get(MarketId("sr:match:42:1:goalnr=1"))
+        assert market is not None
+        assert market.status is MarketStatus.SETTLED
+
+
 async def test_who_may_not_feed_is_told_so(database_dsn: str, valkey_url: str) -> None:
     recording = str(shared_path(TENNIS))
     async with pod_on(database_dsn, valkey_url) as pod:
@@ -139,7 +159,8 @@ async def test_who_may_not_feed_is_told_so(database_dsn: str, valkey_url: str) -
 @pytest.mark.parametrize(
     ("arguments", "says"),
     [
-        ((), "name a recording: --betfair FILE"),
+        ((), "name what to replay: either --betfair FILE or --uof FILE..."),
+        (("--betfair", __file__, "--uof", __file__), "name what to replay: either"),
         (("--betfair", "/no/such/file"), "can't read /no/such/file: No such file or directory"),
         (("--betfair", "/"), "can't read /: Is a directory"),
         (("--betfair", __file__, "--speed", "fast"), "--speed fast: give a number above 0"),

@@ -92,7 +92,7 @@ def messages_of(lines: list[bytes]) -> tuple[BetfairFeed, list[AnyMessage]]:
     ]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(LINES, max_size=12))
 def test_whatever_a_recording_says_its_messages_can_be_sent_and_said_again(texts: list[str]) -> None:
     lines = [text.encode() for text in texts]
@@ -103,7 +103,7 @@ def test_whatever_a_recording_says_its_messages_can_be_sent_and_said_again(texts
     assert messages_of(lines)[1] == messages
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.lists(LINES, max_size=12))
 def test_a_settlement_names_exactly_the_selections_told_of_its_market(texts: list[str]) -> None:
     told: dict[str, set[str]] = {}
@@ -114,7 +114,7 @@ def test_a_settlement_names_exactly_the_selections_told_of_its_market(texts: lis
             assert set(message.results) == told[message.market_id]
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(LINES, st.data())
 def test_a_mutated_line_is_read_or_named(text: str, data: Any) -> None:
     line = bytearray(text.encode())
@@ -125,7 +125,7 @@ def test_a_mutated_line_is_read_or_named(text: str, data: Any) -> None:
     assert feed.stats.lines == 1
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=150, deadline=None)
 @given(st.binary(max_size=200))
 def test_any_bytes_are_read_or_named(line: bytes) -> None:
     assert messages_of([line])[0].stats.malformed.count == 1

@@ -6,7 +6,7 @@ recording replayed twice says the same things under the same ids. Memory is boun
 
 from collections.abc import Iterator
 from dataclasses import dataclass, field
-from datetime import UTC, datetime, timedelta
+from datetime import datetime
 from typing import Final
 
 from touchline.adapters.feeds.betfair_lines import (
@@ -19,12 +19,11 @@ from touchline.adapters.feeds.betfair_lines import (
     RunnerChange,
     decode_change,
     decode_line,
-    is_positive,
-    odds_milli,
     selection_id,
 )
 from touchline.adapters.feeds.betfair_results import REMOVED, results_of
 from touchline.adapters.feeds.recordings import Malformed, Recording
+from touchline.adapters.feeds.values import is_positive, name_of, odds_milli, time_of, time_of_ms
 from touchline.core.event import EventStatus
 from touchline.core.feed import (
     AnyMessage,
@@ -39,7 +38,6 @@ from touchline.core.market import MarketStatus, SelectionStatus
 from touchline.core.settlement import Results
 
 MARKETS_MAX: Final = 50_000
-NAME_LENGTH_MAX: Final = 200
 # Line markets trade a number of runs or points at even money: what their ladders hold is no odds.
 UNPRICED_TYPES: Final = frozenset({"LINE", "RANGE"})
 STATUS_OF: Final = {
@@ -73,7 +71,6 @@ SPORT_OF_EVENT_TYPE: Final = {
     "26420387": "mixed martial arts",
     "27454571": "esports",
 }
-_EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
 @dataclass(slots=True)
@@ -83,12 +80,17 @@ class BetfairStats:
     lines: int = 0
     updates: int = 0
     messages: int = 0
-    markets: int = 0
+    market_ids: set[MarketId] = field(default_factory=set)
     settled: int = 0
     heartbeats: int = 0
     unplaced: int = 0
     other_lines: dict[str, int] = field(default_factory=dict)  # lines of other streams, by op
     malformed: Malformed = field(default_factory=Malformed)
+
+    @property
+    def markets(self) -> int:
+        """How many markets were defined."""
+        return len(self.market_ids)
 
 
 @dataclass(slots=True)
@@ -170,6 +172,12 @@ class BetfairFeed:
         for number, text in recording.lines(self.stats.malformed):
             yield from self.read_line(number, text)
 
+    def contents(self) -> str:
+        """Say in a few words what was read."""
+        others = ", ".join(sorted(self.stats.other_lines))
+        of_others = f", of other streams ({others})" if others else ""
+        return f"{self.stats.lines} lines{of_others}"
+
     def read_line(self, number: int, text: bytes) -> Iterator[AnyMessage]:
         """Yield the messages of one line; what can't be used is counted and named in `stats.malformed`."""
         stats = self.stats
@@ -219,12 +227,12 @@ class BetfairFeed:
             if key in market.prices or len(market.prices) < RUNNERS_MAX:
                 market.prices.setdefault(key, _Prices()).apply(runner)
         if change.market_definition is not None:
-            self.stats.markets += market.definition is None
+            self.stats.market_ids.add(market.market_id)
             market.definition = change.market_definition
         if market.definition is None:
             self.stats.unplaced += 1
             return
-        at = _EPOCH + timedelta(milliseconds=pt)
+        at = time_of_ms(pt)
         event = self._place(market, market.definition)
         if change.market_definition is not None and event.open_markets:
             yield from _fixture(event, market.definition, pt, at)
@@ -297,7 +305,7 @@ def _odds_change(
     """Yield what changed since the last odds change, if anything."""
     changed = [each for each in selections if market.told_selections.get(each.selection_id) != each]
     status = STATUS_OF[definition.status]
-    name, market_type = _text(definition.name), _text(definition.market_type)
+    name, market_type = name_of(definition.name), name_of(definition.market_type)
     delay_ms = (definition.bet_delay or 0) * 1000
     told = (status, delay_ms, name, market_type)
     if not changed and told == market.told:
@@ -325,10 +333,10 @@ def _fixture(event: _Event, definition: Definition, pt: int, at: datetime) -> It
         message_id=MessageId(f"betfair:event:{event.event_id}:{pt}:{event.sequence + 1}"),
         occurred_at=at,
         event_id=event.event_id,
-        name=_text(definition.event_name) or _text(definition.venue),
+        name=name_of(definition.event_name) or name_of(definition.venue),
         sport=SPORT_OF_EVENT_TYPE.get(definition.event_type_id or ""),
         status=status if event.open_markets else EventStatus.ENDED,
-        start_time=_time(started),
+        start_time=time_of(started),
     )
     if event.told is None or _without_id(change) != _without_id(event.told):
         event.told = change
@@ -341,22 +349,7 @@ def _without_id(change: FixtureChange) -> tuple[object, ...]:
 
 
 def _runner_name(definition: Definition, runner: Runner) -> str | None:
-    name = _text(runner.name)
+    name = name_of(runner.name)
     if name and runner.hc and definition.betting_type == "ASIAN_HANDICAP_DOUBLE_LINE":
         return f"{name[:180]} {runner.hc.normalize():+f}"
     return name
-
-
-def _text(text: str | None) -> str | None:
-    """Return a name that can be shown and stored, or None."""
-    if text is None:
-        return None
-    return "".join(each for each in text if each.isprintable()).strip()[:NAME_LENGTH_MAX] or None
-
-
-def _time(text: str | None) -> datetime | None:
-    try:
-        time = datetime.fromisoformat(text or "")
-    except ValueError:
-        return None
-    return time if time.tzinfo is not None else time.replace(tzinfo=UTC)

@@ -10,14 +10,13 @@ from typing import Annotated, Any, Final, Literal
 
 import msgspec
 
+from touchline.adapters.feeds.values import TIME_MS_MAX
 from touchline.core.errors import Rejection
 from touchline.core.ids import SelectionId, check_id
-from touchline.core.price import ODDS_MILLI_MAX, ODDS_MILLI_MIN
 
 ID_LENGTH_MAX: Final = 64
 LEVELS_MAX: Final = 1_000  # the exchange's ladder has 350 prices
 RUNNERS_MAX: Final = 1_000
-PT_MS_MAX: Final = 32_503_680_000_000  # the year 3000
 BET_DELAY_S_MAX: Final = 60
 EACH_WAY_DIVISOR_MAX: Final = 100
 HANDICAP_MAX: Final = 1_000_000
@@ -114,7 +113,7 @@ def decode_line(text: bytes) -> Line:
         line = _decode_lenient(text)
     if line.op != "mcm" and line.op not in OTHER_OPS:
         raise BadLine(f"op {line.op[:40]!r} is no message of the stream")
-    if line.mc and (line.pt is None or not 0 < line.pt <= PT_MS_MAX):
+    if line.mc and (line.pt is None or not 0 < line.pt <= TIME_MS_MAX):
         raise BadLine("market changes without a possible pt (published time)")
     return line
 
@@ -160,22 +159,6 @@ def selection_id(runner_id: int, handicap: Decimal | None) -> SelectionId:
     if int(plain.as_tuple().exponent) < -HANDICAP_PLACES_MAX:
         raise BadLine("hc (handicap) has too many decimal places")
     return SelectionId(f"{runner_id}:{plain:f}")
-
-
-def odds_milli(price: Decimal | None) -> int | None:
-    """Return a price in thousandths, rounded down; None where it is outside 1.001 to 10000 or no number."""
-    if price is None or not price.is_finite() or not ODDS_MIN <= price <= ODDS_MAX:
-        return None
-    return int(price * 1000)
-
-
-def is_positive(size: Decimal) -> bool:
-    """Tell whether `size` is an amount on offer; NaN and Infinity are none."""
-    return size.is_finite() and size > 0
-
-
-ODDS_MIN: Final = Decimal(ODDS_MILLI_MIN) / 1000
-ODDS_MAX: Final = Decimal(ODDS_MILLI_MAX) / 1000
 
 
 def _check_definition(definition: Definition) -> None:
