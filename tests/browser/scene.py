@@ -2,7 +2,7 @@
 
 import uuid
 from dataclasses import dataclass, field
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 
 import httpx
 from playwright.async_api import ConsoleMessage, Locator, Page, expect
@@ -135,6 +135,14 @@ async def sign_in(page: Page, username: str, password: str = PASSWORD, path: str
     await page.get_by_label("Password").fill(password)
     await page.get_by_role("button", name="Sign in", exact=True).click()
     await expect(page.locator("#sign-out")).to_be_visible()
+
+
+async def sign_in_between_polls(page: Page, username: str) -> None:
+    """Sign in and see the first round of polls through; no other starts until the test moves the page's clock."""
+    await page.clock.install()
+    await page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
+    await sign_in(page, username)
+    await expect(page.locator("#balance")).not_to_be_empty()  # what a first round asks for last
 
 
 def price_button(page: Page, match: Match, selection_id: str) -> Locator:

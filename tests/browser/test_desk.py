@@ -15,6 +15,7 @@ from tests.browser.scene import (
     place_bet,
     price_button,
     sign_in,
+    sign_in_between_polls,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
@@ -55,10 +56,8 @@ async def test_a_suspension_reaches_the_bettor_at_the_next_poll(
 async def test_a_bet_sent_to_a_market_just_suspended_waits_in_the_slip(
     page: Page, player: Player, match: Match
 ) -> None:
-    await page.clock.install()
-    await sign_in(page, player.username)
+    await sign_in_between_polls(page, player.username)
     await fill_slip(page, match, "home", "5")
-    await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
     await match.send("bet_stop", market_id=match.market_id)
     await page.locator("#slip-place").click()
     await expect(page.locator("#slip-says")).to_contain_text("Your bet was not placed; it waits here")

@@ -14,6 +14,7 @@ from tests.browser.scene import (
     fill_slip,
     place_bet,
     sign_in,
+    sign_in_between_polls,
     stake_field,
 )
 
@@ -41,10 +42,8 @@ async def test_a_bet_is_placed_at_the_price_that_was_picked(page: Page, player: 
 async def test_a_bet_refused_for_changed_odds_is_offered_again_and_taken(
     page: Page, player: Player, match: Match
 ) -> None:
-    await page.clock.install()
-    await sign_in(page, player.username)
+    await sign_in_between_polls(page, player.username)
     await fill_slip(page, match, "home", "10")
-    await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))  # no poll comes between
     await match.price(home="2.10")
     async with page.expect_response(BETS) as refused:
         await page.get_by_role("button", name="Place bet").click()
@@ -64,10 +63,8 @@ async def test_a_bet_refused_for_changed_odds_is_offered_again_and_taken(
 async def test_a_price_that_stayed_is_taken_though_its_version_moved(
     page: Page, player: Player, match: Match
 ) -> None:
-    await page.clock.install()
-    await sign_in(page, player.username)
+    await sign_in_between_polls(page, player.username)
     await fill_slip(page, match, "home", "10")
-    await page.clock.pause_at(await page.evaluate("Date.now() + 1000"))
     await match.price(away="4.40")
     await page.get_by_role("button", name="Place bet").click()
     await expect(page.locator("#slip-receipt")).to_contain_text("Bet placed: €10.00 at 2.00")

@@ -111,14 +111,14 @@ export class SlipView {
   }
 }
 
-function notice({ phase, status, offered, was, odds }, moved) {
+function notice({ phase, status, offered, was, odds, says }, moved) {
   if (phase === "unknown") {
     return (
       "The platform did not answer, so it is not known whether your bet was placed. " +
       "Try again: it can't be placed twice."
     );
   }
-  if (status !== "active") return WAITING[status];
+  if (status !== "active") return says ? "" : WAITING[status];
   if (offered) return `The odds went ${moved} from ${was} to ${odds}.`;
   return was ? `The odds went ${moved} from ${was} to ${odds}, as you allow.` : "";
 }
