@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from tests.betfair import PT, definition, mcm
-from touchline.adapters.feeds import recordings
+from touchline.adapters.feeds import betfair, recordings
 from touchline.adapters.feeds.betfair import BetfairFeed
 from touchline.adapters.feeds.betfair_lines import selection_id
 from touchline.core.bet import BetResult
@@ -300,6 +300,31 @@ def test_one_bad_market_change_spoils_no_other_of_its_line() -> None:
     feed = opened()
     assert odds(read(feed, mcm({"id": 7}, {"rc": [{"id": 1, "ltp": 3}]}))) == {"1": 3000}
     assert feed.stats.malformed.named == ["line 1, market change 1: Expected `str`, got `int` - at `$.id`"]
+
+
+def test_a_recordings_markets_and_their_runners_are_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(betfair, "MARKETS_MAX", 2)
+    monkeypatch.setattr(betfair, "RUNNERS_MAX", 3)
+    feed = opened()
+    others = [{"id": number, "status": "ACTIVE"} for number in (8, 9)]
+    read(feed, mcm({"marketDefinition": definition(runners=others)}))
+    read(feed, mcm({"id": "1.6", "rc": [{"id": number, "ltp": 2} for number in range(5)]}))
+    read(feed, mcm({"id": "1.7", "marketDefinition": definition()}))
+    assert feed.stats.malformed.named == [
+        "line 1, market change 1: market 1.5 has had more than 3 runners",
+        "line 1, market change 1: more than 2 markets in one recording",
+    ]
+    assert set(odds(read(feed, mcm({"id": "1.6", "marketDefinition": definition(runners=("ACTIVE",) * 3)})))) == {
+        "1",
+        "2",
+        "3",
+    }
+
+
+def test_a_market_stays_with_its_event() -> None:
+    feed = opened()
+    assert read(feed, mcm({"marketDefinition": definition() | {"eventId": "78"}})) == []
+    assert feed.stats.malformed.named == ["line 1, market change 1: market 1.5 has moved to another event"]
 
 
 def test_names_are_made_fit_to_store() -> None:

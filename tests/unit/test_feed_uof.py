@@ -201,8 +201,17 @@ CANCEL = f'<bet_cancel {EVENT}>\n  <market id="1"/>\n</bet_cancel>'
         "\n".join(f'<?xml version="1.0"?>{each}' for each in (ALIVE, STOP, CANCEL)),
         f"{ALIVE}\r\n{STOP}\r\n{CANCEL}".replace("\n ", "\r\n "),
         f"{ALIVE}\n{STOP}\n" + CANCEL.replace("\n", ""),
+        f"\ufeff{ALIVE}\n{STOP}\n{CANCEL}",
     ],
-    ids=["one after another", "blank lines", "declared", "declared on the line", "windows", "one a line"],
+    ids=[
+        "one after another",
+        "blank lines",
+        "declared",
+        "declared on the line",
+        "windows",
+        "one a line",
+        "byte order mark",
+    ],
 )
 def test_documents_follow_one_another(said, text: str) -> None:
     feed, messages = said(text)
