@@ -89,7 +89,7 @@ async def test_without_pods_the_answer_is_502_with_a_problem_document(own: OwnPl
 async def test_a_rolling_restart_under_load_fails_no_request(own: OwnPlatform) -> None:
     before = {record.name: record.pid for record in own.instance.parts}
     async with httpx.AsyncClient(base_url=own.address, timeout=30) as http:
-        await offer_market(http)
+        await prepare_bets(http)
         done = asyncio.Event()
         load = asyncio.gather(
             *(bettor(http, done) for _ in range(CLIENTS)), *(poller(http, done) for _ in range(CLIENTS))
@@ -105,7 +105,7 @@ async def test_a_rolling_restart_under_load_fails_no_request(own: OwnPlatform) -
     assert own.run("reconcile").returncode == 0
 
 
-async def offer_market(http: httpx.AsyncClient) -> None:
+async def prepare_bets(http: httpx.AsyncClient) -> None:
     feed = await log_in(http, "feed")
     message = {
         "kind": "odds_change",
@@ -119,6 +119,9 @@ async def offer_market(http: httpx.AsyncClient) -> None:
     }
     answer = await http.post("/feed/messages", json=[message], headers=feed)
     assert answer.status_code == 200, answer.text
+    deposit = {"amount": "9000.00", "idempotency_key": "for many bets"}
+    answer = await http.post("/account/deposits", json=deposit, headers=await log_in(http, "alice"))
+    assert answer.status_code in (200, 201), answer.text
 
 
 async def bettor(http: httpx.AsyncClient, done: asyncio.Event) -> list[httpx.Response]:

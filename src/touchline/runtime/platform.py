@@ -27,6 +27,9 @@ from touchline.runtime.valkey import ValkeyServer
 
 SIGNING_KEY_FILE: Final = "signing.key"
 LOG_CHECK_S: Final = 10
+CONNECTIONS_MIN: Final = 300  # of PostgreSQL, so that benchmarks and an operator's tools find room too
+CONNECTIONS_SPARE: Final = 20  # beside the pools: listeners, migrations, reconcile
+WORKERS_MAX: Final = 2
 
 
 class PartStatus(msgspec.Struct, frozen=True):
@@ -49,7 +52,8 @@ class Platform:
         self._control = control
         self._ready = False
         self._secret_file = settings.data_dir / SIGNING_KEY_FILE if not settings.token_secret else None
-        postgres = None if settings.postgres else PostgresServer(settings.data_dir)
+        room = {"max_connections": str(max(CONNECTIONS_MIN, _connections(settings)))}
+        postgres = None if settings.postgres else PostgresServer(settings.data_dir, options=room)
         valkey = None if settings.valkey else ValkeyServer(settings.data_dir)
         self._postgres = postgres
         self._valkey = valkey
@@ -210,6 +214,11 @@ async def _all(steps: Iterable[Callable[[], Coroutine[None, None, None]]]) -> No
                 group.create_task(step())
     except* PartFailed as failures:
         raise _first(failures) from None
+
+
+def _connections(settings: Settings) -> int:
+    """Return how many connections to PostgreSQL all parts together may open."""
+    return (settings.pods + WORKERS_MAX) * settings.pool_size + CONNECTIONS_SPARE
 
 
 def _first(failures: BaseExceptionGroup[PartFailed]) -> PartFailed:
