@@ -2,13 +2,12 @@
 
 import asyncio
 from collections.abc import AsyncIterator, Callable
-from contextlib import aclosing
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
 from touchline.adapters.postgres.database import Database
-from touchline.adapters.postgres.listening import listen
+from touchline.adapters.postgres.listening import listening
 from touchline.adapters.postgres.queries import Queries
 from touchline.adapters.postgres.rows import account_of, limits_of, limits_text, transfer_columns, transfer_of
 from touchline.adapters.postgres.spending import read_spent
@@ -169,17 +168,21 @@ class PostgresAccounts:
         """See `ports.AccountStore`."""
         while True:
             try:
-                async with aclosing(listen(self._database.dsn, "revocations", LISTEN_IDLE_S)) as heard:
-                    async for connection, told in heard:
-                        rows = (
-                            await connection.fetch(_QUERIES["standing_revocations"], self._clock.now())
-                            if told is None
-                            else await connection.fetch(_QUERIES["revocation"], int(told))
-                        )
-                        for row in rows:
+                async with listening(self._database.dsn, "revocations") as listener:
+                    told = None
+                    while True:
+                        for row in await self._told_of(listener.connection, told):
                             yield _revocation_of(row)
+                        told = await listener.next(LISTEN_IDLE_S)
             except Outage:
                 await asyncio.sleep(RELISTEN_AFTER_S)
+
+    async def _told_of(self, connection: Any, told: str | None) -> list[Any]:
+        if told is None:
+            rows: list[Any] = await connection.fetch(_QUERIES["standing_revocations"], self._clock.now())
+        else:
+            rows = await connection.fetch(_QUERIES["revocation"], int(told))
+        return rows
 
 
 def _moved_of(row: Any) -> FundsMoved:

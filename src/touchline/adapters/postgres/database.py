@@ -93,7 +93,7 @@ class Database:
         try:
             yield lent
         except (*AWAY, asyncpg.PostgresError) as error:
-            raise _in_our_terms(error) from error
+            raise in_our_terms(error) from error
         finally:
             self._lent -= 1
             await self._pool.release(lent)
@@ -144,7 +144,8 @@ async def _as_it_is(_connection: object) -> None:
     """Reset nothing: no statement of ours leaves a session changed, and a reset costs a round trip a request."""
 
 
-def _in_our_terms(error: BaseException) -> Outage | Fault:
+def in_our_terms(error: BaseException) -> Outage | Fault:
+    """Return what an error of the driver is to the platform."""
     # An argument that does not fit its column is a ValueError, whatever else the driver counts it as.
     if isinstance(error, AWAY) and not isinstance(error, ValueError):
         return Outage("PostgreSQL")

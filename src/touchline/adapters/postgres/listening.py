@@ -5,67 +5,79 @@ missed.
 """
 
 import asyncio
-from collections.abc import AsyncGenerator
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import Any, Final
 
 import asyncpg
 
-from touchline.adapters.postgres.database import AWAY
+from touchline.adapters.postgres.database import AWAY, in_our_terms
 from touchline.core.errors import Outage
 
 TOLD_MAX: Final = 10_000
+CONNECT_TIMEOUT_S: Final = 5
 
 
-async def listen(dsn: str, channel: str, idle_s: float) -> AsyncGenerator[tuple[Any, str | None]]:
-    """Yield (connection, None) once listening, then (connection, payload) at each notification.
+class Listener:
+    """What is told on one channel, in order; `connection` may be asked while listening."""
 
-    Where nothing is told for `idle_s` it yields (connection, None) again, so that what could be missed is looked
-    for. Where more than `TOLD_MAX` wait to be read, the connection is given up.
+    def __init__(self, connection: Any) -> None:
+        self.connection = connection
+        self._told: asyncio.Queue[str | None] = asyncio.Queue(TOLD_MAX)
+        self._lost = False
+
+    async def next(self, idle_s: float) -> str | None:
+        """Return what is told next; None where that is nothing for `idle_s`, so that what could be missed is
+        looked for.
+
+        Raises:
+            Outage: the connection is lost, or more than `TOLD_MAX` wait to be read.
+        """
+        try:
+            async with asyncio.timeout(idle_s):
+                told = None if self._lost else await self._told.get()
+        except TimeoutError:
+            return None
+        if self._lost:
+            raise Outage("PostgreSQL")
+        return told
+
+    def hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        """Take one notification in."""
+        try:
+            self._told.put_nowait(str(payload))
+        except asyncio.QueueFull:
+            self._lost = True
+
+    def lose(self, _connection: object) -> None:
+        """Wake the reader: the connection is gone."""
+        self._lost = True
+        if not self._told.full():
+            self._told.put_nowait(None)
+
+
+@asynccontextmanager
+async def listening(dsn: str, channel: str) -> AsyncIterator[Listener]:
+    """Listen on `channel` from now on.
 
     Raises:
-        Outage: the connection is lost.
+        Outage: there is no connection, or it is lost.
     """
-    told: asyncio.Queue[str | None] = asyncio.Queue(TOLD_MAX)
-    lost = asyncio.Event()
-
-    def hear(_connection: object, _pid: int, _channel: str, payload: object) -> None:
-        try:
-            told.put_nowait(str(payload))
-        except asyncio.QueueFull:
-            lost.set()
-
     try:
         connection = await asyncpg.connect(
-            dsn, timeout=5, server_settings={"application_name": f"{channel} listener"}
+            dsn, timeout=CONNECT_TIMEOUT_S, server_settings={"application_name": f"{channel} listener"}
         )
     except AWAY as away:
         raise Outage("PostgreSQL") from away
     try:
-        connection.add_termination_listener(lambda _connection: _wake(lost, told))
-        await connection.add_listener(channel, hear)
-        payload: str | None = None
-        while not lost.is_set():
-            yield connection, payload
-            payload = await _next(told, idle_s)
-        raise Outage("PostgreSQL")
-    except AWAY as away:
-        raise Outage("PostgreSQL") from away
+        listener = Listener(connection)
+        connection.add_termination_listener(listener.lose)
+        await connection.add_listener(channel, listener.hear)
+        yield listener
+    except (*AWAY, asyncpg.PostgresError) as error:
+        raise in_our_terms(error) from error
     finally:
         await _close(connection)
-
-
-def _wake(lost: asyncio.Event, told: asyncio.Queue[str | None]) -> None:
-    lost.set()
-    if not told.full():
-        told.put_nowait(None)
-
-
-async def _next(told: asyncio.Queue[str | None], idle_s: float) -> str | None:
-    try:
-        async with asyncio.timeout(idle_s):
-            return await told.get()
-    except TimeoutError:
-        return None
 
 
 async def _close(connection: Any) -> None:

@@ -1,7 +1,8 @@
 """Rows to the core's terms and back."""
 
 from collections.abc import Sequence
-from typing import Any
+from functools import lru_cache
+from typing import Any, Final
 
 import msgspec
 
@@ -11,10 +12,12 @@ from touchline.core.event import Event, EventStatus
 from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId, TransferId
 from touchline.core.ledger import Transfer, TransferKind, Wallet, debt_account, wallet_account
 from touchline.core.limits import Limit, LimitKind, Limits, Period
-from touchline.core.market import Market, MarketStatus
+from touchline.core.market import Market, MarketStatus, Selection
 from touchline.core.settlement import Settlement, SettlementKind
 from touchline.wire.feed_v1 import OutcomeV1, outcome_from_wire, outcome_to_wire
 from touchline.wire.odds_v1 import SelectionV1, selections_from_wire, selections_to_wire
+
+SELECTIONS_KEPT_MAX: Final = 4_096  # read once for the many bets on one version
 
 _selections = msgspec.json.Decoder(list[SelectionV1])
 _limits = msgspec.json.Decoder(dict[LimitKind, dict[Period, Limit]])
@@ -31,11 +34,16 @@ def market_of(row: Any, status: str = "status") -> Market:
         market_type=row["market_type"],
         status=MarketStatus(row[status]),
         odds_version=row["odds_version"],
-        selections=selections_from_wire(_selections.decode(row["selections"])),
+        selections=_selections_of(row["selections"]),
         bet_delay_ms=row["bet_delay_ms"],
         priced_at=row["priced_at"],
         updated_at=row["updated_at"],
     )
+
+
+@lru_cache(SELECTIONS_KEPT_MAX)
+def _selections_of(text: str) -> tuple[Selection, ...]:
+    return selections_from_wire(_selections.decode(text))
 
 
 def selections_text(market: Market) -> str:

@@ -5,13 +5,12 @@ done and its successor pays nobody twice.
 """
 
 from collections.abc import AsyncIterator, Callable, Sequence
-from contextlib import aclosing
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
 
 from touchline.adapters.postgres.database import Database
-from touchline.adapters.postgres.listening import listen
+from touchline.adapters.postgres.listening import listening
 from touchline.adapters.postgres.markets import QUERIES as MARKET_QUERIES
 from touchline.adapters.postgres.markets import PostgresMarkets, write_market
 from touchline.adapters.postgres.queries import Queries
@@ -123,12 +122,13 @@ class PostgresSettlements:
 
     async def requests(self) -> AsyncIterator[None]:
         """See `ports.SettlementStore`. Yields to one worker at a time; another waits until its connection ends."""
-        held = False
-        async with aclosing(listen(self._database.dsn, "settlements", LOOK_AGAIN_AFTER_S)) as told:
-            async for connection, _ in told:
-                held = held or await connection.fetchval(_QUERIES["hold_work"])
+        async with listening(self._database.dsn, "settlements") as listener:
+            held = False
+            while True:
+                held = held or await listener.connection.fetchval(_QUERIES["hold_work"])
                 if held:
                     yield
+                await listener.next(LOOK_AGAIN_AFTER_S)
 
 
 def _to_work(verb: str, settlement: Settlement) -> tuple[Any, ...]:
