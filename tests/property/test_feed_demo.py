@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from tests.demo_world import World, a_fixture, play, start_anew
 from touchline.adapters.feeds.demo_fixtures import ANNOUNCED_S, Fixture
 from touchline.adapters.feeds.demo_model import Score
-from touchline.adapters.feeds.demo_prices import MARGIN, MarketKind, Outlook, fair_chances, offered_odds_milli
+from touchline.adapters.feeds.demo_prices import MarketKind, Outlook, fair_chances, offered_odds_milli
 from touchline.core.market import MarketStatus
 from touchline.core.settlement import Results
 
@@ -82,4 +82,4 @@ def test_chances_sum_to_one_and_no_price_favours_its_backer(
         if odds is not None:
             assert 1_010 <= odds <= 500_000
             assert odds % 10 == 0
-            assert chance * odds / 1000 <= 1 / (1 + MARGIN)
+            assert chance * odds <= 1000

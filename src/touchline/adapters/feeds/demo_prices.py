@@ -14,7 +14,9 @@ from touchline.adapters.feeds.demo_model import Score, Side
 from touchline.core.ids import SelectionId
 
 GOALS_MAX: Final = 12  # by one side from now on; what lies beyond is next to nothing
-MARGIN: Final = 0.055  # the overround of each market
+# A price charges odds this much shorter than fair, as bookmakers do: 6 % on an even chance, next to nothing on a
+# near certainty, so that it still has a price.
+ODDS_RATIO: Final = 1.12
 ODDS_MILLI_LEAST: Final = 1_010
 FAIR_ODDS_MAX: Final = 500
 # Prices move in steps that grow with them: below each bound, in thousandths, the step.
@@ -73,11 +75,12 @@ def fair_chances(kind: MarketKind, outlook: Outlook) -> dict[SelectionId, float]
 def offered_odds_milli(chance: float) -> int | None:
     """Return the odds offered on a selection, in thousandths, rounded down to a step.
 
-    None where the fair odds exceed `FAIR_ODDS_MAX`, or where the least odds there are would favour the backer.
+    None where the fair odds exceed `FAIR_ODDS_MAX`, or the odds fall below `ODDS_MILLI_LEAST`.
     """
     if chance * FAIR_ODDS_MAX < 1:
         return None
-    milli = int(1000 / (chance * (1 + MARGIN)))
+    charged = chance * ODDS_RATIO / (1 - chance + chance * ODDS_RATIO)
+    milli = int(1000 / charged)
     step = next(step for bound, step in STEPS_MILLI if milli < bound)
     milli -= milli % step
     return milli if milli >= ODDS_MILLI_LEAST else None
