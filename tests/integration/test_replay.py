@@ -212,7 +212,11 @@ def stumbling(*script: Answer) -> Iterator[Stumbling]:
                 return
             platform.batches.append(body)
             answer = platform.script.pop(0) if len(platform.script) > 1 else platform.script[0]
-            self._reply(*answer(body))
+            status, headers, content = answer(body)
+            if status:
+                self._reply(status, headers, content)
+            else:
+                self.close_connection = True  # taken, and the answer lost
 
         def _reply(self, status: int, headers: dict[str, str], content: dict[str, Any]) -> None:
             text = json.dumps(content).encode()
@@ -245,6 +249,11 @@ def taken(batch: Any) -> tuple[int, dict[str, str], dict[str, Any]]:
 def away(_: Any) -> tuple[int, dict[str, str], dict[str, Any]]:
     """Be away, back at once."""
     return 503, {"retry-after": "0"}, {"code": "UNAVAILABLE", "detail": "away"}
+
+
+def cut_off(_: Any) -> tuple[int, dict[str, str], dict[str, Any]]:
+    """Answer nothing."""
+    return 0, {}, {}
 
 
 def signed_out(_: Any) -> tuple[int, dict[str, str], dict[str, Any]]:
@@ -297,8 +306,8 @@ async def test_a_batch_is_bounded_in_bytes_too(monkeypatch: pytest.MonkeyPatch) 
         assert len(sent(platform)) == 50
 
 
-async def test_a_platform_that_is_away_gets_the_same_batch_again() -> None:
-    with stumbling(away, away, taken) as platform:
+async def test_a_platform_that_is_away_or_whose_answer_is_lost_gets_the_same_batch_again() -> None:
+    with stumbling(away, cut_off, taken) as platform:
         report = await send(platform, alives(3))
         assert platform.batches[0] == platform.batches[1] == platform.batches[2]
         assert (report.sent, report.applied, report.retries) == (3, 3, 2)

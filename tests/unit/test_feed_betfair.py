@@ -327,6 +327,12 @@ def test_a_market_stays_with_its_event() -> None:
     assert feed.stats.malformed.named == ["line 1, market change 1: market 1.5 has moved to another event"]
 
 
+def test_an_events_id_may_be_a_number() -> None:
+    fixture, _ = read(BetfairFeed(), mcm({"marketDefinition": definition() | {"eventId": 77, "eventTypeId": 2}}))
+    assert isinstance(fixture, FixtureChange)
+    assert (fixture.event_id, fixture.sport) == ("77", "tennis")
+
+
 def test_names_are_made_fit_to_store() -> None:
     named = definition(name="x" * 500, eventName="\u0000 A\nB ")
     fixture, change = read(BetfairFeed(), mcm({"marketDefinition": named}))

@@ -241,7 +241,7 @@ class BetfairFeed:
             yield from _fixture(event, market.definition, pt, at)
 
     def _place(self, market: _Market, definition: Definition) -> _Event:
-        event_id = EventId(definition.event_id)
+        event_id = definition.event_id
         event = self._events.setdefault(event_id, _Event(event_id))
         if definition.status == "CLOSED":
             event.open_markets.discard(market.market_id)
@@ -255,7 +255,7 @@ class BetfairFeed:
     ) -> Iterator[AnyMessage]:
         selections = _selections(market, definition)
         results = results_of(definition, selections)
-        event_id = EventId(definition.event_id)
+        event_id = definition.event_id
         if market.settled is not None and (results is None or results.keys() != market.settled.keys()):
             market.settled = None
             yield RollbackBetSettlement(
@@ -315,7 +315,7 @@ def _odds_change(
     yield OddsChange(
         message_id=market.message_id(pt),
         occurred_at=at,
-        event_id=EventId(definition.event_id),
+        event_id=definition.event_id,
         market_id=market.market_id,
         selections=tuple(changed),
         name=name,
@@ -334,7 +334,7 @@ def _fixture(event: _Event, definition: Definition, pt: int, at: datetime) -> It
         occurred_at=at,
         event_id=event.event_id,
         name=name_of(definition.event_name) or name_of(definition.venue),
-        sport=SPORT_OF_EVENT_TYPE.get(definition.event_type_id or ""),
+        sport=SPORT_OF_EVENT_TYPE.get(str(definition.event_type_id)),
         status=status if event.open_markets else EventStatus.ENDED,
         start_time=time_of(started),
     )

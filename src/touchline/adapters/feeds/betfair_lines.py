@@ -12,7 +12,7 @@ import msgspec
 
 from touchline.adapters.feeds.values import TIME_MS_MAX
 from touchline.core.errors import Rejection
-from touchline.core.ids import SelectionId, check_id
+from touchline.core.ids import EventId, SelectionId, check_id
 
 ID_LENGTH_MAX: Final = 64
 LEVELS_MAX: Final = 1_000  # the exchange's ladder has 350 prices
@@ -45,9 +45,9 @@ class Runner(_Camel, frozen=True):
 
 
 class Definition(_Camel, frozen=True):
-    """A market definition; each one replaces the one before it."""
+    """A market definition; each one replaces the one before it. Some recorders write ids as numbers."""
 
-    event_id: str
+    event: str | RunnerId = msgspec.field(name="eventId")
     status: MarketState
     runners: list[Runner]
     in_play: bool | None = None
@@ -56,12 +56,17 @@ class Definition(_Camel, frozen=True):
     betting_type: str | None = None
     name: str | None = None
     event_name: str | None = None
-    event_type_id: str | None = None
+    event_type_id: str | int | None = None
     venue: str | None = None
     open_date: str | None = None
     market_time: str | None = None
     number_of_winners: int | None = None
     each_way_divisor: Decimal | None = None
+
+    @property
+    def event_id(self) -> EventId:
+        """The event's id, as given."""
+        return EventId(str(self.event))
 
 
 class RunnerChange(_Camel, frozen=True):
