@@ -137,6 +137,9 @@ class MarketStore(Protocol):
     async def record_message(self, message_id: MessageId, at: datetime) -> None:
         """Put a feed message on record; nothing where it is already."""
 
+    async def forget_messages(self, before: datetime, limit: int) -> int:
+        """Forget feed messages recorded before an instant, at most `limit`; returns how many."""
+
     async def change_market(
         self,
         market_id: MarketId,

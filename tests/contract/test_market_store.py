@@ -324,3 +324,13 @@ def market_v(version: int) -> Market:
         priced_at=None,
         updated_at=NOON,
     )
+
+
+async def test_messages_of_long_ago_are_forgotten_a_few_at_a_time(stores: Stores) -> None:
+    names = [MessageId(f"message-{number}") for number in range(4)]
+    for age, message_id in enumerate(names):
+        await stores.markets.record_message(message_id, NOON - timedelta(days=age))
+    assert await stores.markets.forget_messages(NOON - timedelta(hours=1), 2) == 2
+    assert await stores.markets.forget_messages(NOON - timedelta(hours=1), 2) == 1
+    assert await stores.markets.forget_messages(NOON - timedelta(hours=1), 2) == 0
+    assert [await stores.markets.is_applied(message_id) for message_id in names] == [True, False, False, False]

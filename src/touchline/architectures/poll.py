@@ -34,7 +34,7 @@ from touchline.edge.http.pages import pages
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness, service_operations
 from touchline.edge.serving import Work, serve
-from touchline.edge.workers import hear_revocations, ingest
+from touchline.edge.workers import forget_old_messages, hear_revocations, ingest
 from touchline.flows.ingest_feed import FeedIngestion
 from touchline.flows.move_funds import FundsMoving
 from touchline.flows.place_bet import BetPlacing
@@ -177,7 +177,11 @@ def serve_settlement(settings: Settings, port: int) -> None:
     """Carry settlements out until told to stop; blocks."""
 
     def works(poll: Poll) -> dict[str, Work]:
-        return {"settlement": poll.settlement_work.run}
+        platform = poll.platform
+        return {
+            "settlement": poll.settlement_work.run,
+            "forgetting": lambda: forget_old_messages(platform.markets, platform.clock),
+        }
 
     uvloop.run(_serve(settings, port, "settlement", works))
 

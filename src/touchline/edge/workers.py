@@ -1,13 +1,20 @@
 """Work that runs beside requests or in a process of its own; after an `Outage` it begins anew."""
 
+import asyncio
 from collections.abc import AsyncIterator, Collection
-from typing import Protocol
+from datetime import timedelta
+from typing import Final, Protocol
 
 from touchline.core.event import EventStatus
 from touchline.core.feed import AnyMessage
 from touchline.core.ids import EventId
 from touchline.flows.ingest_feed import FeedIngestion
-from touchline.ports import AccountStore, MarketStore, Tokens
+from touchline.ports import AccountStore, Clock, MarketStore, Tokens
+
+# A source that is away sends again what it could not; none does so a month later.
+MESSAGES_KEPT: Final = timedelta(days=30)
+FORGOTTEN_AT_ONCE_MAX: Final = 5_000
+FORGET_EVERY_S: Final = 3600
 
 
 class Feed(Protocol):
@@ -23,6 +30,14 @@ async def ingest(feed: Feed, markets: MarketStore, ingestion: FeedIngestion) -> 
     open_event_ids = [event.event_id for events in unended for event, _ in events]
     async for messages in feed.messages(open_event_ids):
         await ingestion.apply_all(messages)
+
+
+async def forget_old_messages(markets: MarketStore, clock: Clock) -> None:
+    """Forget feed messages that are too old to come again, for ever; what they did stays."""
+    while True:
+        while await markets.forget_messages(clock.now() - MESSAGES_KEPT, FORGOTTEN_AT_ONCE_MAX):
+            pass
+        await asyncio.sleep(FORGET_EVERY_S)
 
 
 async def hear_revocations(accounts: AccountStore, tokens: Tokens) -> None:

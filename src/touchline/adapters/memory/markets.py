@@ -83,6 +83,13 @@ class MemoryMarkets:
         """See `ports.MarketStore`."""
         self._tables.messages.setdefault(message_id, at)
 
+    async def forget_messages(self, before: datetime, limit: int) -> int:
+        """See `ports.MarketStore`."""
+        old = [message_id for message_id, at in self._tables.messages.items() if at < before][:limit]
+        for message_id in old:
+            del self._tables.messages[message_id]
+        return len(old)
+
     async def change_market(
         self,
         market_id: MarketId,

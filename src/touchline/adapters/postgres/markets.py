@@ -5,6 +5,7 @@ Invariant: a market, its history and the message that changed it are written in 
 
 import re
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any, Final
 
 import msgspec
@@ -79,9 +80,13 @@ class PostgresMarkets:
         """See `ports.MarketStore`."""
         return bool(await self._database.value(QUERIES["is_applied"], message_id))
 
-    async def record_message(self, message_id: MessageId, at: Any) -> None:
+    async def record_message(self, message_id: MessageId, at: datetime) -> None:
         """See `ports.MarketStore`."""
         await self._database.value(QUERIES["record_message"], message_id, at)
+
+    async def forget_messages(self, before: datetime, limit: int) -> int:
+        """See `ports.MarketStore`."""
+        return int(await self._database.value(QUERIES["forget_messages"], before, limit))
 
     async def change_market(
         self,

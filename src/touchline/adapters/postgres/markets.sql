@@ -55,6 +55,15 @@ SELECT EXISTS (SELECT 1 FROM feed_messages WHERE message_id = $1);
 INSERT INTO feed_messages (message_id, recorded_at) VALUES ($1, $2)
 ON CONFLICT DO NOTHING RETURNING true;
 
+-- name: forget_messages
+-- Forget feed messages recorded before an instant, at most so many.
+WITH forgotten AS (
+    DELETE FROM feed_messages WHERE message_id IN (
+        SELECT message_id FROM feed_messages WHERE recorded_at < $1 LIMIT $2
+    ) RETURNING 1
+)
+SELECT count(*) FROM forgotten;
+
 -- name: ensure_event
 -- An event of which only its id is known.
 INSERT INTO events (event_id, name, sport, competition, status)

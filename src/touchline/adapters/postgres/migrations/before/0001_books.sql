@@ -52,6 +52,7 @@ CREATE TABLE feed_messages (
     message_id text PRIMARY KEY,
     recorded_at timestamptz NOT NULL
 );
+CREATE INDEX feed_messages_by_age ON feed_messages USING brin (recorded_at);
 
 CREATE TABLE players (
     user_id text PRIMARY KEY,
