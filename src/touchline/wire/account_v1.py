@@ -131,6 +131,7 @@ class AccountV1(msgspec.Struct, frozen=True):
     limits: LimitsV1
     excluded_until: datetime | None
     velocity_flagged_at: datetime | None
+    source: Literal["database"] = "database"
 
 
 def limits_from_wire(body: LimitsRequestV1, currency: str) -> dict[LimitKey, int | None]:
