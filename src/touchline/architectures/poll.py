@@ -123,6 +123,7 @@ def _over(settings: Settings, database: Database, sessions: ValkeySessions, pass
         feed=FeedIngestion(markets, settlements, clock),
         meters=meters,
         currency=settings.currency,
+        odds_etag=settings.odds_etag,
     )
     _watch(meters, settings, database, sessions)
     return Poll(platform, passwords, SettlementWork(settlements, sessions, clock))

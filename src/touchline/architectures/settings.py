@@ -48,6 +48,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     pool_wait_s: Seconds = 5
     valkey_timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 250
 
+    # The ladder: each mitigates one way in which V0 breaks, and is off unless it is asked for.
+    odds_etag: bool = False  # polls carry an ETag, and one that matches is answered 304
+
     demo_seed: int = 1
     demo_matches: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4
     demo_speed: Annotated[float, msgspec.Meta(gt=0, le=1000)] = 6.0  # match seconds in a second

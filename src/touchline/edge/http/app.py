@@ -32,7 +32,7 @@ HEADER_BYTES_MAX: Final = 16 * 1024
 QUERY_FIELDS_MAX: Final = 16
 REQUESTS_MAX: Final = 2_000  # being worked at once in one pod; more are answered 503 at once
 PROBLEM_TYPE: Final = CONTENT_TYPE.encode()
-COMMON_HEADERS: Final = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+NOSNIFF: Final = (b"x-content-type-options", b"nosniff")
 _encode: Final = msgspec.json.Encoder().encode
 _log = logging.getLogger("touchline.http")
 
@@ -95,7 +95,7 @@ class HttpApp:
     async def _answer(self, operation: Operation, path: dict[str, str], scope: Scope, receive: Receive) -> Reply:
         if self._working > REQUESTS_MAX:
             raise Outage("this pod: it has all the work it can do")
-        authorization = content_type = ""
+        authorization = content_type = if_none_match = ""
         size = 0
         for name, value in scope["headers"]:
             size += len(name) + len(value)
@@ -103,6 +103,8 @@ class HttpApp:
                 authorization = value.decode("latin-1")
             elif name == b"content-type":
                 content_type = value.decode("latin-1")
+            elif name == b"if-none-match":
+                if_none_match = f"{if_none_match},{value.decode('latin-1')}"
         if size > HEADER_BYTES_MAX:
             raise Rejection(Code.MALFORMED, f"headers of more than {HEADER_BYTES_MAX} bytes")
         identity = self._identify(operation, authorization)
@@ -110,7 +112,7 @@ class HttpApp:
         body = None
         if operation.body is not None:
             body = operation.decode(await _read(receive, operation.body_bytes_max), content_type)
-        return await operation.handle(self._platform, Call(identity, path, query, body))
+        return await operation.handle(self._platform, Call(identity, path, query, body, if_none_match))
 
     def _identify(self, operation: Operation, authorization: str) -> Identity | None:
         if operation.roles is None:
@@ -208,16 +210,10 @@ def _reply(code: Code, document: bytes, headers: tuple[tuple[bytes, bytes], ...]
 
 
 async def _send(send: Send, reply: Reply) -> None:
-    if reply.content is None:
-        await send({"type": "http.response.start", "status": reply.status, "headers": COMMON_HEADERS})
-        await send({"type": "http.response.body"})
-        return
-    body = reply.content if isinstance(reply.content, bytes) else _encode(reply.content)
-    headers = [
-        (b"content-type", reply.content_type),
-        (b"content-length", str(len(body)).encode()),
-        *COMMON_HEADERS,
-        *reply.headers,
-    ]
+    headers = [(b"cache-control", reply.cache_control), NOSNIFF, *reply.headers]
+    body = b""
+    if reply.content is not None:
+        body = reply.content if isinstance(reply.content, bytes) else _encode(reply.content)
+        headers += [(b"content-type", reply.content_type), (b"content-length", str(len(body)).encode())]
     await send({"type": "http.response.start", "status": reply.status, "headers": headers})
     await send({"type": "http.response.body", "body": body})

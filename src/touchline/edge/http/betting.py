@@ -1,5 +1,6 @@
 """What bettors ask: events, prices, bets."""
 
+from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
@@ -11,8 +12,19 @@ from touchline.edge.http.operations import PLAYERS, Call, Operation, Reply
 from touchline.edge.http.paging import QUERY, cursor_after, read_page
 from touchline.edge.http.platform import Platform
 from touchline.wire.bets_v1 import BetsV1, BetV1, PlaceBetV1, bet_to_wire, place_bet_from_wire
-from touchline.wire.odds_v1 import ChangesV1, EventsV1, EventV1, MarketV1, event_to_wire, market_to_wire
+from touchline.wire.odds_v1 import (
+    ChangesV1,
+    EventsV1,
+    EventV1,
+    MarketV1,
+    PolledMarketV1,
+    event_to_wire,
+    market_to_wire,
+)
 
+EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND: Final = timedelta(microseconds=1)
+REVALIDATED: Final = b"private, no-cache"  # whoever keeps an answer asks before he uses it again
 REPLAYED: Final = ((b"idempotent-replay", b"true"),)
 BET_REFUSALS: Final = (
     Code.RATE_LIMITED,
@@ -46,7 +58,25 @@ async def _event(platform: Platform, call: Call) -> Reply:
 
 
 async def _poll(platform: Platform, call: Call) -> Reply:
-    return Reply(await platform.odds.poll(MarketId(call.path["market_id"])))
+    market = await platform.odds.poll(MarketId(call.path["market_id"]))
+    if not platform.odds_etag:
+        return Reply(market)
+    tag = _etag(market)
+    headers = ((b"etag", tag.encode()),)
+    if _names(call.if_none_match, tag):
+        return Reply(None, 304, headers=headers, cache_control=REVALIDATED)
+    return Reply(market, headers=headers, cache_control=REVALIDATED)
+
+
+def _etag(market: PolledMarketV1) -> str:
+    """Return the market's version with the instant of its last change, so that no other books' version matches."""
+    return f'"{market.odds_version}-{(market.updated_at - EPOCH) // MICROSECOND:x}"'
+
+
+def _names(if_none_match: str, tag: str) -> bool:
+    """Tell whether `if_none_match` names `tag`, by RFC 9110's weak comparison (13.1.2)."""
+    named = {part.strip().removeprefix("W/") for part in if_none_match.split(",")}
+    return not named.isdisjoint((tag, "*"))
 
 
 async def _changes(platform: Platform, call: Call) -> Reply:
@@ -100,6 +130,7 @@ OPERATIONS: Final = (
         summary="One market's prices as they stand",
         handle=_poll,
         answer=MarketV1,
+        unchanged=True,
         refusals=(Code.MARKET_NOT_FOUND,),
     ),
     Operation(

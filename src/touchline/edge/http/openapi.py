@@ -81,6 +81,8 @@ def _responses(operation: Operation, named: dict[Any, Any]) -> dict[str, Any]:
     if operation.roles is not None:
         codes += [Code.UNAUTHENTICATED, Code.FORBIDDEN]
     responses = {str(operation.status): answer}
+    if operation.unchanged:
+        responses["304"] = {"description": "What If-None-Match names still stands"}
     for status in sorted({STATUS_OF_CODE[code] for code in codes}):
         of_status = sorted(code.value for code in set(codes) if STATUS_OF_CODE[code] == status)
         responses[str(status)] = {

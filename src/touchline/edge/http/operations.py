@@ -25,6 +25,7 @@ class Call:
     path: Mapping[str, str]
     query: Mapping[str, str]
     body: Any
+    if_none_match: str = ""  # the header, as it came
 
     @property
     def caller(self) -> Identity:
@@ -43,6 +44,7 @@ class Reply:
     content_type: bytes = b"application/json"
     headers: tuple[tuple[bytes, bytes], ...] = ()
     refused: Code | None = None
+    cache_control: bytes = b"no-store"
 
 
 Handler = Callable[[Platform, Call], Awaitable[Reply]]
@@ -67,6 +69,7 @@ class Operation:
     query: Mapping[str, str] = field(default_factory=dict)
     answer: type | None = None
     status: int = 200
+    unchanged: bool = False  # whether it may be answered 304
     refusals: tuple[Code, ...] = ()
 
     def decode(self, body: bytes, content_type: str) -> Any:

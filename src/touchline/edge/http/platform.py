@@ -16,7 +16,10 @@ from touchline.ports import AccountStore, BetStore, Chance, Clock, MarketStore, 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Platform:
-    """One pod's flows, and the ports that reads go to directly. `currency` is that of every wallet."""
+    """One pod's flows, and the ports that reads go to directly. `currency` is that of every wallet.
+
+    `odds_etag` lets polls be answered 304.
+    """
 
     markets: MarketStore
     bets: BetStore
@@ -34,3 +37,4 @@ class Platform:
     feed: FeedIngestion
     meters: Meters
     currency: str
+    odds_etag: bool

@@ -78,7 +78,7 @@ async function send(method, path, body, token) {
       method,
       headers,
       body: body === undefined ? undefined : JSON.stringify(body),
-      cache: "no-store",
+      cache: "no-cache",
       signal: AbortSignal.timeout(REQUEST_TIMEOUT_MS),
     });
     return { response, text: await response.text() };

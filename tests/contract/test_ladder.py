@@ -1,0 +1,89 @@
+"""The ladder's switches as a client meets them: what each changes, and that without it nothing does."""
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import httpx
+import pytest
+
+from tests.callers import Caller, change_odds, log_in, new_market, new_player
+from tests.platforms import OwnPlatform
+
+SWITCHES = {"odds_etag": "true"}
+
+
+@pytest.fixture(scope="module")
+def laddered(servers_dir: Path) -> Iterator[OwnPlatform]:
+    """A platform with the switches on."""
+    own = OwnPlatform(servers_dir / "ladder", settings=SWITCHES)
+    own.up()
+    yield own
+    own.remove()
+
+
+@pytest.fixture(scope="module")
+def http(laddered: OwnPlatform) -> Iterator[httpx.Client]:
+    with httpx.Client(base_url=laddered.address, timeout=20) as client:
+        yield client
+
+
+@pytest.fixture(scope="module")
+def feed(http: httpx.Client) -> Caller:
+    return log_in(http, "feed")
+
+
+@pytest.fixture
+def player(http: httpx.Client) -> Caller:
+    return new_player(http)
+
+
+@pytest.fixture(scope="module")
+def plain(platform: OwnPlatform) -> Iterator[httpx.Client]:
+    """A client of a platform with every switch off."""
+    with httpx.Client(base_url=platform.address, timeout=20) as client:
+        yield client
+
+
+def polled(caller: Caller, market_id: str, tag: str | None = None) -> httpx.Response:
+    return caller.get(f"/odds/{market_id}", headers={} if tag is None else {"If-None-Match": tag})
+
+
+def test_a_poll_that_names_what_stands_is_answered_304_without_a_body(feed: Caller, player: Caller) -> None:
+    market_id = new_market(feed)
+    first = polled(player, market_id)
+    tag = first.headers["etag"]
+    assert tag.startswith('"1-')
+    assert first.headers["cache-control"] == "private, no-cache"
+    for named in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+        again = polled(player, market_id, named)
+        assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
+        assert again.headers["cache-control"] == "private, no-cache"
+    for named in ('"1"', '"other"', tag.strip('"'), ""):
+        assert polled(player, market_id, named).json() == first.json()
+
+
+def test_whatever_changes_in_a_market_changes_its_tag(feed: Caller, player: Caller) -> None:
+    market_id = new_market(feed)
+    tags = [polled(player, market_id).headers["etag"]]
+    # A new name or delay is no new version, and still another answer.
+    for change in ({"home": "2.20"}, {"name": "Winner"}, {"bet_delay_ms": 3_000}, {"status": "suspended"}):
+        change_odds(feed, market_id, **change)
+        answer = polled(player, market_id, tags[-1])
+        assert answer.status_code == 200
+        tags.append(answer.headers["etag"])
+    assert len(set(tags)) == 5
+    assert [tag.partition("-")[0] for tag in tags] == ['"1', '"2', '"2', '"2', '"3']
+
+
+def test_only_polls_of_a_market_can_be_kept(player: Caller) -> None:
+    for path in ("/odds", "/events", "/account", "/bets"):
+        answer = player.get(path)
+        assert answer.headers["cache-control"] == "no-store"
+        assert "etag" not in answer.headers
+
+
+def test_without_the_switch_there_is_no_tag(plain: httpx.Client) -> None:
+    market_id, player = new_market(log_in(plain, "feed")), new_player(plain)
+    answer = polled(player, market_id, "*")
+    assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
+    assert "etag" not in answer.headers
