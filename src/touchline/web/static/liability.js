@@ -23,6 +23,7 @@ export class Liability {
   /** Show them; `eventNames` maps event ids to names. */
   render(eventNames) {
     const answer = this.#answer;
+    if (answer === null) return; // the search can be used before the first answer is there
     const text = JSON.stringify([answer, answer.markets.map((market) => eventNames.get(market.event_id))]);
     if (text === this.#shown) return;
     this.#shown = text;
