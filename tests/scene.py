@@ -93,7 +93,7 @@ def memory_sessions() -> MemorySessions:
     return MemorySessions(bets_per_minute_max=1_000_000, velocity_bets=1_000_000, velocity_window_ms=2_000)
 
 
-def memory_stores(clock: Clock | None = None, tables: Tables | None = None) -> Stores:
+def memory_stores(clock: Clock | None = None, tables: Tables | None = None, rules: Rules = RULES) -> Stores:
     """Return a platform in memory."""
     clock, tables = clock or HandClock(), tables or Tables()
 
@@ -104,7 +104,7 @@ def memory_stores(clock: Clock | None = None, tables: Tables | None = None) -> S
         clock=clock,
         chance=SeededChance(1),
         markets=MemoryMarkets(tables, clock),
-        bets=MemoryBets(tables, clock, RULES),
+        bets=MemoryBets(tables, clock, rules),
         accounts=MemoryAccounts(tables, clock),
         settlements=MemorySettlements(tables, clock),
         books=MemoryBooks(tables),
@@ -114,7 +114,9 @@ def memory_stores(clock: Clock | None = None, tables: Tables | None = None) -> S
 
 
 @asynccontextmanager
-async def postgres_stores(dsn: str, clock: Clock | None = None, pool_size: int = 10) -> AsyncIterator[Stores]:
+async def postgres_stores(
+    dsn: str, clock: Clock | None = None, pool_size: int = 10, rules: Rules = RULES
+) -> AsyncIterator[Stores]:
     """Yield a platform in the migrated database at `dsn`."""
     clock = clock or HandClock()
     database = await Database.connect(dsn, pool_size=pool_size)
@@ -131,7 +133,7 @@ async def postgres_stores(dsn: str, clock: Clock | None = None, pool_size: int =
             clock=clock,
             chance=SeededChance(1),
             markets=markets,
-            bets=PostgresBets(database, clock, RULES),
+            bets=PostgresBets(database, clock, rules),
             accounts=PostgresAccounts(database, clock),
             settlements=PostgresSettlements(database, markets),
             books=PostgresBooks(database),

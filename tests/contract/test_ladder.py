@@ -9,7 +9,7 @@ import pytest
 from tests.callers import Caller, change_odds, log_in, new_market, new_player
 from tests.platforms import OwnPlatform
 
-SWITCHES = {"odds_etag": "true"}
+SWITCHES = {"odds_etag": "true", "odds_tolerance_pct": "2.5"}
 
 
 @pytest.fixture(scope="module")
@@ -87,3 +87,22 @@ def test_without_the_switch_there_is_no_tag(plain: httpx.Client) -> None:
     answer = polled(player, market_id, "*")
     assert (answer.status_code, answer.headers["cache-control"]) == (200, "no-store")
     assert "etag" not in answer.headers
+
+
+def test_a_bet_on_odds_that_moved_a_little_is_honoured_and_on_odds_that_moved_more_refused(
+    feed: Caller, player: Caller
+) -> None:
+    market_id = new_market(feed, {"home": "2.00", "draw": "3.40"})
+    change_odds(feed, market_id, home="1.95")
+    taken = player.place(market_id, odds="2.00")
+    assert taken.status_code == 201
+    assert (taken.json()["odds"], taken.json()["odds_version"]) == ("2.00", 1)
+    change_odds(feed, market_id, home="1.949")
+    assert player.place(market_id, odds="2.00").json()["code"] == "ODDS_CHANGED"
+
+
+def test_without_the_switch_a_bet_on_odds_that_moved_at_all_is_refused(plain: httpx.Client) -> None:
+    feed, player = log_in(plain, "feed"), new_player(plain)
+    market_id = new_market(feed)
+    change_odds(feed, market_id, home="2.099")
+    assert player.place(market_id).json()["code"] == "ODDS_CHANGED"

@@ -2,13 +2,14 @@
 
 from collections.abc import Callable
 from dataclasses import replace
+from fractions import Fraction
 from itertools import combinations
 from typing import Any
 
 import pytest
 
 from tests.clock import NOON
-from tests.samples import ALICE, AWAY, HOME, SECOND, account, bet, market, place_bet, position
+from tests.samples import ALICE, AWAY, HOME, RULES, SECOND, account, bet, market, place_bet, position
 from touchline.core.acceptance import Acceptance, Position, decide
 from touchline.core.bet import Accept, BetStatus, PlaceBet
 from touchline.core.errors import Code, Rejection
@@ -147,6 +148,50 @@ def test_a_bet_on_a_version_that_has_passed_is_taken_only_as_the_bettor_allows(
         refusal = rejected(request, where)
         assert refusal.code is Code.ODDS_CHANGED
         assert refusal.extra == {"current_odds": format_odds(current_milli), "current_odds_version": 8}
+
+
+# What 1 % honours where version 7 offered 2.50: the current price, what the bettor takes, what he gets.
+WITHIN = [
+    (2_475, Accept.NONE, (2_500, 7)),
+    (2_475, Accept.BETTER, (2_500, 7)),
+    (2_475, Accept.ANY, (2_500, 7)),
+    (2_500, Accept.NONE, (2_500, 8)),
+    (2_500, Accept.ANY, (2_500, 8)),
+    (2_525, Accept.NONE, (2_500, 7)),
+    (2_525, Accept.BETTER, (2_525, 8)),
+    (2_525, Accept.ANY, (2_525, 8)),
+    (2_474, Accept.NONE, None),
+    (2_474, Accept.BETTER, None),
+    (2_474, Accept.ANY, (2_474, 8)),
+    (2_526, Accept.NONE, None),
+    (2_526, Accept.BETTER, (2_526, 8)),
+]
+
+
+@pytest.mark.parametrize(("current_milli", "accept", "taken"), WITHIN)
+def test_within_the_tolerance_the_bettor_gets_the_better_of_the_prices_that_he_takes(
+    current_milli: int, accept: Accept, taken: tuple[int, int] | None
+) -> None:
+    rules = replace(RULES, odds_tolerance_pct=Fraction(1))
+    where = _market(_selection(position(rules=rules), odds_milli=current_milli), odds_version=8)
+    request = place_bet(accept=accept)
+    if taken is None:
+        assert rejected(request, replace(where, asked_milli=2_500)).code is Code.ODDS_CHANGED
+        return
+    placed = accepted(request, replace(where, asked_milli=2_500)).bet
+    assert (placed.odds_milli, placed.odds_version) == taken
+    # Without the tolerance, or where version 7 offered another price, he gets the current one or none.
+    for strict in (replace(where, asked_milli=2_499), replace(where, rules=RULES, asked_milli=2_500)):
+        decided = decide(request, strict)
+        assert isinstance(decided, Rejection) or decided.bet.odds_milli == current_milli
+
+
+def test_what_an_honoured_price_costs_the_book_is_what_is_checked() -> None:
+    rules = replace(RULES, odds_tolerance_pct=Fraction(1))
+    lower = _market(_selection(position(rules=rules), odds_milli=2_475), odds_version=8)
+    full = replace(lower, asked_milli=2_500, exposure_minor=1_000_000 - 1_500)
+    accepted(place_bet(), full)
+    assert rejected(place_bet(), replace(full, exposure_minor=1_000_000 - 1_499)).code is Code.EXPOSURE_EXCEEDED
 
 
 def test_a_price_that_was_never_offered_at_the_version_is_refused() -> None:

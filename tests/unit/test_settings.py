@@ -38,6 +38,8 @@ def test_each_kind_of_value_is_read_from_text() -> None:
         ("TOUCHLINE_PODS", "0"),
         ("TOUCHLINE_PODS", "65"),
         ("TOUCHLINE_PODS", "three"),
+        ("TOUCHLINE_ODDS_TOLERANCE_PCT", "-1"),
+        ("TOUCHLINE_ODDS_TOLERANCE_PCT", "1e1"),
         ("TOUCHLINE_PODS", "3.5"),
         ("TOUCHLINE_PODS", "1e1000"),
         ("TOUCHLINE_PORT", "65536"),

@@ -8,6 +8,7 @@ from collections.abc import AsyncIterator, Callable
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from fractions import Fraction
 from typing import Final
 
 import uvloop
@@ -89,6 +90,7 @@ def _over(settings: Settings, database: Database, sessions: ValkeySessions, pass
         stake_min_minor=settings.stake_min_minor,
         stake_max_minor=settings.stake_max_minor,
         exposure_max_minor=settings.exposure_max_minor,
+        odds_tolerance_pct=Fraction(settings.odds_tolerance_pct),
     )
     markets = PostgresMarkets(database, clock)
     bets = PostgresBets(database, clock, rules)
@@ -192,7 +194,5 @@ async def _serve(settings: Settings, port: int, name: str, works: Callable[[Poll
     readiness = Readiness()
     async with assembled(settings, name) as poll:
         offered = OPERATIONS if name == "pod" else ()
-        application = HttpApp(
-            poll.platform, (*offered, *service_operations(readiness, offered)), pages()
-        )
+        application = HttpApp(poll.platform, (*offered, *service_operations(readiness, offered)), pages())
         await serve(application, port, readiness, works(poll))

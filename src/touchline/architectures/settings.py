@@ -13,6 +13,7 @@ PREFIX: Final = "TOUCHLINE_"
 Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=31_536_000)]
+Percent = Annotated[str, msgspec.Meta(pattern=r"^\d{1,2}(\.\d{1,3})?$")]
 Minor = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 
 
@@ -50,6 +51,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
     # The ladder: each mitigates one way in which V0 breaks, and is off unless it is asked for.
     odds_etag: bool = False  # polls carry an ETag, and one that matches is answered 304
+    odds_tolerance_pct: Percent = "0"  # how far a price may have moved so that a bet on it is honoured
 
     demo_seed: int = 1
     demo_matches: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4

@@ -5,6 +5,7 @@ Invariant: checks run in the published order of `Code`, so that the first that a
 
 from dataclasses import dataclass, field
 from datetime import datetime
+from fractions import Fraction
 
 from touchline.core.account import Account
 from touchline.core.bet import Accept, Bet, BetStatus, PlaceBet
@@ -21,11 +22,16 @@ BET_LIMITS = frozenset({LimitKind.STAKE, LimitKind.LOSS})
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Rules:
-    """The book's own bounds, in minor units. `exposure_max_minor` bounds what one selection may cost it."""
+    """The book's own bounds, in minor units. `exposure_max_minor` bounds what one selection may cost it.
+
+    `odds_tolerance_pct` is how far a price may have moved, in percent of the one asked for, so that a bet on a
+    version that has passed is honoured; 0 honours none.
+    """
 
     stake_min_minor: int
     stake_max_minor: int
     exposure_max_minor: int
+    odds_tolerance_pct: Fraction = Fraction(0)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,7 +39,8 @@ class Position:
     """All that a decision depends on, looked up at one instant.
 
     `exposure_minor` is the summed liability of the selection's open bets; `earlier` the bet on record under the
-    request's idempotency key.
+    request's idempotency key; `asked_milli` what the requested version, where it has passed, offered to be bet on.
+    Only a tolerance asks for it.
     """
 
     account: Account
@@ -43,6 +50,15 @@ class Position:
     exposure_minor: int = 0
     spent: Spent = field(default_factory=dict)
     earlier: Bet | None = None
+    asked_milli: int | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """Odds in thousandths, and the version of the market that offered them."""
+
+    odds_milli: int
+    odds_version: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +84,38 @@ def decide(request: PlaceBet, position: Position) -> Acceptance | Rejection:
     selection = market.selection(request.selection_id)
     if selection is None or selection.status is SelectionStatus.REMOVED:
         return Rejection(Code.SELECTION_NOT_FOUND, f"no selection {request.selection_id} to back")
-    refusal = _refuse_market(request, market, selection, position.now) or _refuse_money(
-        request, selection, position
-    )
-    return refusal or _accept(request, market, selection, position)
+    refusal = _refuse_market(request, market, selection, position.now)
+    if refusal is not None:
+        return refusal
+    offer = choose_offer(request, Offer(selection.odds_milli or 0, market.odds_version), position)
+    if offer is None:
+        return Rejection(
+            Code.ODDS_CHANGED,
+            "the odds have changed since you saw them",
+            current_odds=format_odds(selection.odds_milli or 0),
+            current_odds_version=market.odds_version,
+        )
+    return _refuse_money(request, offer, position) or _accept(request, market, offer, position)
+
+
+def choose_offer(request: PlaceBet, current: Offer, position: Position) -> Offer | None:
+    """Return what the bet is taken at: of the offers open to him the one that pays more, None where none is.
+
+    The current offer is open where the bettor takes it: it is the one he asked for, or `accept` lets him. The one
+    he asked for is open as well while the price is within the tolerance of it, if it ever was offered.
+    """
+    asked = Offer(request.odds_milli, request.odds_version)
+    if asked == current:
+        return current
+    tolerance = position.rules.odds_tolerance_pct
+    moved = current.odds_milli - asked.odds_milli
+    near = tolerance > 0 and abs(moved) * 100 <= tolerance * asked.odds_milli
+    better = moved >= 0 and request.accept is Accept.BETTER
+    takes_current = better or request.accept is Accept.ANY or (near and moved == 0)
+    honoured = near and position.asked_milli == asked.odds_milli
+    if takes_current and (moved >= 0 or not honoured):
+        return current
+    return asked if honoured else None
 
 
 def _refuse_account(position: Position) -> Rejection | None:
@@ -94,24 +138,10 @@ def _refuse_market(request: PlaceBet, market: Market, selection: Selection, now:
         return Rejection(Code.MARKET_SUSPENDED, "betting is suspended; try again when prices are back")
     if request.valid_until is not None and now > request.valid_until:
         return Rejection(Code.BET_EXPIRED, "the bet came after its valid_until")
-    return _refuse_odds(request, market, selection)
+    return None
 
 
-def _refuse_odds(request: PlaceBet, market: Market, selection: Selection) -> Rejection | None:
-    current = selection.odds_milli or 0
-    if request.odds_version == market.odds_version and request.odds_milli == current:
-        return None
-    if request.accept is Accept.ANY or (request.accept is Accept.BETTER and current >= request.odds_milli):
-        return None
-    return Rejection(
-        Code.ODDS_CHANGED,
-        "the odds have changed since you saw them",
-        current_odds=format_odds(current),
-        current_odds_version=market.odds_version,
-    )
-
-
-def _refuse_money(request: PlaceBet, selection: Selection, position: Position) -> Rejection | None:
+def _refuse_money(request: PlaceBet, offer: Offer, position: Position) -> Rejection | None:
     account, rules, stake = position.account, position.rules, request.stake_minor
     currency = account.currency
     if not rules.stake_min_minor <= stake <= rules.stake_max_minor:
@@ -130,7 +160,7 @@ def _refuse_money(request: PlaceBet, selection: Selection, position: Position) -
             period=broken.period.value,
             left=format_minor(broken.left_minor, currency),
         )
-    liability = payout_minor(stake, selection.odds_milli or 0) - stake
+    liability = payout_minor(stake, offer.odds_milli) - stake
     if position.exposure_minor + liability > rules.exposure_max_minor:
         return Rejection(Code.EXPOSURE_EXCEEDED, "the book takes no more on this selection")
     if stake > account.wallet.balance_minor:
@@ -138,16 +168,16 @@ def _refuse_money(request: PlaceBet, selection: Selection, position: Position) -
     return None
 
 
-def _accept(request: PlaceBet, market: Market, selection: Selection, position: Position) -> Acceptance:
+def _accept(request: PlaceBet, market: Market, offer: Offer, position: Position) -> Acceptance:
     account, now = position.account, position.now
     bet = Bet(
         bet_id=request.bet_id,
         player_id=request.player_id,
         event_id=market.event_id,
         market_id=market.market_id,
-        selection_id=selection.selection_id,
-        odds_milli=selection.odds_milli or 0,
-        odds_version=market.odds_version,
+        selection_id=request.selection_id,
+        odds_milli=offer.odds_milli,
+        odds_version=offer.odds_version,
         stake_minor=request.stake_minor,
         currency=account.currency,
         status=BetStatus.PLACED,

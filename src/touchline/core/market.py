@@ -96,6 +96,16 @@ class Market:
         return next((s for s in self.selections if s.selection_id == selection_id), None)
 
 
+def offered_milli(
+    status: MarketStatus, selections: tuple[Selection, ...], selection_id: SelectionId
+) -> int | None:
+    """Return the odds at which a market that stands like this can be bet on; None where it can't be."""
+    found = next((s for s in selections if s.selection_id == selection_id), None)
+    if status is not MarketStatus.ACTIVE or found is None or found.status is not SelectionStatus.ACTIVE:
+        return None
+    return found.odds_milli
+
+
 def step_market(market: Market, step: MarketStep, at: datetime) -> Market:
     """Return `market` after `step`: the version is one higher if the status changed, else it is the same market.
 

@@ -9,6 +9,7 @@ from touchline.core.acceptance import Acceptance, Position, Rules
 from touchline.core.bet import Bet, BetStatus, PlaceBet
 from touchline.core.errors import Code, Fault, Rejection
 from touchline.core.ids import BetId, PlayerId
+from touchline.core.market import Market, offered_milli
 from touchline.ports import Clock, Placed, SelectionExposure
 
 
@@ -48,16 +49,24 @@ class MemoryBets:
         account = tables.account(request.player_id)
         if account is None:
             raise Rejection(Code.UNAUTHENTICATED, "the token's account is not known")
+        market = tables.markets.get(request.market_id)
         exposure = tables.exposures.get((request.market_id, request.selection_id), Exposure())
         return Position(
             account=account,
-            market=tables.markets.get(request.market_id),
+            market=market,
             rules=self._rules,
             now=now,
             exposure_minor=exposure.liability_minor,
             spent=tables.spent(account.player_id, now) if account.limits else {},
             earlier=self._by_key(request.player_id, request.idempotency_key),
+            asked_milli=self._asked_milli(request, market),
         )
+
+    def _asked_milli(self, request: PlaceBet, market: Market | None) -> int | None:
+        if not self._rules.odds_tolerance_pct or market is None or request.odds_version >= market.odds_version:
+            return None
+        then = self._tables.history[request.market_id, request.odds_version]
+        return offered_milli(then.status, then.selections, request.selection_id)
 
     async def get(self, player_id: PlayerId, bet_id: BetId) -> Bet | None:
         """See `ports.BetStore`."""

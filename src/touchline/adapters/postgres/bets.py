@@ -12,13 +12,14 @@ from uuid import UUID
 
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.queries import Queries
-from touchline.adapters.postgres.rows import account_of, bet_of, market_of, transfer_columns
+from touchline.adapters.postgres.rows import account_of, bet_of, market_of, selections_of, transfer_columns
 from touchline.adapters.postgres.spending import read_spent
 from touchline.core.acceptance import Acceptance, Position, Rules
 from touchline.core.bet import Bet, BetStatus, PlaceBet
 from touchline.core.errors import Code, Rejection
 from touchline.core.ids import BetId, MarketId, PlayerId, SelectionId
 from touchline.core.ledger import Posting
+from touchline.core.market import Market, MarketStatus, offered_milli
 from touchline.ports import Balance, Clock, Placed, SelectionExposure
 
 _QUERIES: Final = Queries("bets.sql")
@@ -52,6 +53,8 @@ class PostgresBets:
             bet, posting = answer.bet, answer.posting
             if posting is None:
                 return Placed(bet, None)
+            if bet.odds_version != row["odds_version"]:
+                return None  # honoured at a price that has passed: the one call records current ones only
             [stake] = posting.transfers
             version = await connection.fetchval(
                 _RECORD_IF_UNCHANGED,
@@ -97,15 +100,24 @@ class PostgresBets:
         earlier = None
         if row["earlier"] is not None:
             earlier = bet_of(await connection.fetchrow(_QUERIES["bet"], row["earlier"], request.player_id))
+        market = None if row["market_id"] is None else market_of(row, "market_status")
         return Position(
             account=account,
-            market=None if row["market_id"] is None else market_of(row, "market_status"),
+            market=market,
             rules=self._rules,
             now=now,
             exposure_minor=row["exposure_minor"],
             spent=await read_spent(connection, account.player_id, account.limits, now),
             earlier=earlier,
+            asked_milli=await self._asked_milli(connection, request, market),
         )
+
+    async def _asked_milli(self, connection: Any, request: PlaceBet, market: Market | None) -> int | None:
+        # The history never changes, so that what it says holds under locks and without.
+        if not self._rules.odds_tolerance_pct or market is None or request.odds_version >= market.odds_version:
+            return None
+        row = await connection.fetchrow(_QUERIES["past_version"], request.market_id, request.odds_version)
+        return offered_milli(MarketStatus(row["status"]), selections_of(row["selections"]), request.selection_id)
 
     async def get(self, player_id: PlayerId, bet_id: BetId) -> Bet | None:
         """See `ports.BetStore`."""

@@ -15,6 +15,10 @@ LEFT JOIN exposures e ON e.market_id = $1 AND e.selection_id = $3
 LEFT JOIN bets b ON b.user_id = p.user_id AND b.idempotency_key = $4
 WHERE p.user_id = $2;
 
+-- name: past_version
+-- What a version of a market that has passed offered.
+SELECT status, selections FROM odds_history WHERE market_id = $1 AND odds_version = $2;
+
 -- name: record_if_unchanged
 -- The accepted bet in one call, where the locked rows are as they were read; null, and nothing written, where not.
 SELECT record_bet($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21);

@@ -34,7 +34,7 @@ def market_of(row: Any, status: str = "status") -> Market:
         market_type=row["market_type"],
         status=MarketStatus(row[status]),
         odds_version=row["odds_version"],
-        selections=_selections_of(row["selections"]),
+        selections=selections_of(row["selections"]),
         bet_delay_ms=row["bet_delay_ms"],
         priced_at=row["priced_at"],
         updated_at=row["updated_at"],
@@ -42,7 +42,8 @@ def market_of(row: Any, status: str = "status") -> Market:
 
 
 @lru_cache(SELECTIONS_KEPT_MAX)
-def _selections_of(text: str) -> tuple[Selection, ...]:
+def selections_of(text: str) -> tuple[Selection, ...]:
+    """Return the selections of a jsonb column."""
     return selections_from_wire(_selections.decode(text))
 
 
