@@ -1,7 +1,7 @@
 """Charts as inline SVG that stretches to any width, each with a title, a sentence and its numbers in a table.
 
-Invariant: the SVG holds shapes alone, in a box of 1000 by 1000 that is stretched to its place; every word and number is
-HTML beside or over it, so that it keeps its size on a phone and is read by a screen reader once, from the table.
+Invariant: the SVG holds shapes alone, in a box of 1000 by 1000 that is stretched to its place; every word and
+number is HTML beside or over it, so that it keeps its size on a phone; a screen reader reads the table instead.
 """
 
 from collections.abc import Callable, Sequence
@@ -54,7 +54,7 @@ class Level:
 
 @dataclass(frozen=True)
 class Notes:
-    """What is drawn behind and over the values; `rulers` are named stretches above the plot, the steps of a run."""
+    """What is drawn behind and over the values; `rulers` are named stretches above the plot, a run's steps."""
 
     marks: Sequence[Mark] = ()
     bands: Sequence[Band] = ()

@@ -21,7 +21,7 @@ class Markup(str):
 
 
 def tag(name: str, *children: object, **attributes: object) -> Markup:
-    """Return an element. `class_` and `data_x` stand for `class` and `data-x`; None and False leave an attribute out."""
+    """Return an element; `class_`, `data_x` stand for `class`, `data-x`; None and False leave an attribute out."""
     written = "".join(
         f" {key.rstrip('_').replace('_', '-')}" + ("" if value is True else f'="{html.escape(str(value))}"')
         for key, value in attributes.items()
