@@ -36,6 +36,7 @@ OPTIONS: Final[Mapping[str, str]] = {
     "max_connections": "300",
     "password_encryption": "scram-sha-256",
     "wal_compression": "on",
+    "track_commit_timestamp": "on",  # the order of money across wallets, for whoever audits it
     "log_line_prefix": "%m [%p] %q%a ",
     "log_checkpoints": "off",
     "timezone": "UTC",
