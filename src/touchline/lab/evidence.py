@@ -1,6 +1,6 @@
 """What a run's directory holds, read for its report: whole, half or torn.
 
-Invariant: what can't be read is told in `problems` and never guessed; without a readable `run.json` there is no run.
+Invariant: what can't be read is told in `problems`, never guessed; without a readable `run.json` there is no run.
 """
 
 from collections import Counter, defaultdict

@@ -1,0 +1,236 @@
+"""Charts over a run's time: load, latency, refusals, CPU, connections.
+
+Invariant: all of them have the same horizontal axis, with the steps above it and the faults across it.
+"""
+
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from typing import Final
+
+from touchline.lab.charts import Band, Level, Notes, Series, line_chart, stacked_columns
+from touchline.lab.evidence import KINDS, Evidence, column_s, column_starts, columns
+from touchline.lab.fault_measures import answered, window
+from touchline.lab.markup import Markup, count, listed, milliseconds, number, percent
+from touchline.lab.records import Second
+from touchline.lab.saturation import HOST, connections_max, cpu_by_group, extra, group_of, part_name
+from touchline.lab.scales import Axis, linear_axis, log_axis
+
+REASONS_MAX: Final = 6  # drawn apart; the rest is one layer
+LOOKS: Final = {"odds": "c2", "bet": "c1", "balance": "c3"}
+GROUP_LOOKS: Final = {
+    HOST: "c7 dashed",
+    "pod": "c1",
+    "postgres": "c2",
+    "generator": "c3",
+    "balancer": "c4",
+    "valkey": "c5",
+    "settlement": "c6",
+}
+GROUPS_MAX: Final = 7
+REASON_LOOKS: Final = {
+    "ODDS_CHANGED": "c2",
+    "MARKET_SUSPENDED": "c3",
+    "INSUFFICIENT_BALANCE": "c5",
+    "RATE_LIMITED": "c6",
+    "UNAVAILABLE": "c4",
+    "TIMEOUT": "bad",
+    "RESET": "bad",
+    "REFUSED": "bad",
+}
+REASONS: Final = {
+    "ODDS_CHANGED": "price moved",
+    "MARKET_SUSPENDED": "market suspended",
+    "MARKET_CLOSED": "market closed",
+    "INSUFFICIENT_BALANCE": "balance too low",
+    "RATE_LIMITED": "too many bets a minute",
+    "UNAVAILABLE": "platform unavailable",
+    "EXPOSURE_EXCEEDED": "liability limit",
+    "TIMEOUT": "no answer in time",
+    "RESET": "connection cut",
+    "REFUSED": "connection refused",
+    "DROPPED": "not sent, no room in the generator",
+}
+
+
+def time_axis(evidence: Evidence) -> Axis:
+    """Return the axis of the whole run, in seconds since its start."""
+    return Axis("seconds since the start", 0.0, max(1.0, evidence.end_s), text=_clock)
+
+
+def _clock(second: float) -> str:
+    return f"{second:,.0f}"
+
+
+def time_notes(evidence: Evidence, levels: Sequence[Level] = ()) -> Notes:
+    """Return the steps and the faults of the run, to be drawn on its time."""
+    bands = [Band(*window(fault), fault_label(fault.what, fault.at_s)) for fault in evidence.run.faults]
+    rulers = [Band(step.starts_s, step.ends_s, step_label(step.name, step.users)) for step in evidence.steps]
+    return Notes(bands=bands, levels=levels, rulers=rulers)
+
+
+def step_label(name: str, users: int) -> str:
+    """Return a step's name, short enough for a ruler: its users where it is named for them."""
+    return number(users) if str(users) in name.replace(",", "") else name
+
+
+def fault_label(what: str, at_s: float) -> str:
+    """Return what happened, and when."""
+    return f"{what}, at {at_s:.0f} s"
+
+
+def load_chart(evidence: Evidence) -> Markup:
+    """Return requests a second over time: offered, and answered."""
+    length = evidence.end_s
+    offered = columns(_per_second(evidence, "offered"), length)
+    got = columns(_per_second(evidence, "answered"), length)
+    series = [
+        Series("offered", offered, "c7 dashed", lambda value: number(round(value))),
+        Series("answered", got, "c1", lambda value: number(round(value))),
+    ]
+    asked = evidence.asked
+    lost = asked - sum(answered(second) for second in evidence.seconds)
+    fate = (
+        "all were answered" if not lost else f"{number(lost)} were not answered, {percent(lost / asked)} of them"
+    )
+    summary = f"{count(asked, 'request')} were offered; {fate}."
+    y = linear_axis("requests a second", offered + got)
+    return line_chart(
+        "Load over time", summary, column_starts(length), series, time_axis(evidence), y, time_notes(evidence)
+    )
+
+
+def _per_second(evidence: Evidence, what: str) -> list[tuple[float, float | None]]:
+    sums: dict[int, float] = defaultdict(float)
+    for second in evidence.seconds:
+        sums[second.t_s] += second.offered if what == "offered" else answered(second)
+    return list(sums.items())
+
+
+def latency_chart(evidence: Evidence) -> Markup | None:
+    """Return each kind's p99 over time; None where nothing was answered."""
+    length, series, worst = evidence.end_s, [], []
+    for kind in evidence.kinds:
+        seen = [
+            (second.t_s, second.p99_ms) for second in evidence.seconds_by_kind[kind] if second.p99_ms is not None
+        ]
+        if seen:
+            at, most = max(seen, key=lambda pair: pair[1])
+            worst.append(f"{kind_name(kind)} {milliseconds(most)} (at {at} s)")
+            values = columns(seen, length, max)
+            series.append(Series(kind_name(kind), values, LOOKS.get(kind, "c6"), milliseconds))
+    if not series:
+        return None
+    late = columns(
+        ((second.t_s, second.late_p99_ms) for second in evidence.seconds if second.late_p99_ms), length, max
+    )
+    series.append(Series("of it the generator's lateness", late, "c7 dashed", milliseconds))
+    y = log_axis("ms, from the intended send time", (v for one in series for v in one.values), text=milliseconds)
+    summary = f"p99 of each second. The slowest: {listed(worst)}."
+    title = "Latency over time"
+    return line_chart(title, summary, column_starts(length), series, time_axis(evidence), y, time_notes(evidence))
+
+
+def kind_name(kind: str) -> str:
+    """Return what requests of a kind are called."""
+    return KINDS.get(kind, kind)
+
+
+def refusals_chart(evidence: Evidence) -> Markup | None:
+    """Return the bets that were not accepted, by reason, over time; None where all were."""
+    bets = evidence.seconds_by_kind.get("bet", [])
+    totals: Counter[str] = Counter()
+    for second in bets:
+        totals.update(reasons(second))
+    if not totals:
+        return None
+    apart = [reason for reason, _ in totals.most_common(REASONS_MAX)]
+    layers, length = [], evidence.end_s
+    free = iter(("c6", "c7", "c1", "c5", "c3", "c4"))
+    for reason in apart:
+        pairs = [(second.t_s, float(reasons(second).get(reason, 0))) for second in bets]
+        look = REASON_LOOKS.get(reason) or next(free)
+        layers.append(Series(reason_name(reason), columns(pairs, length), look))
+    if len(totals) > REASONS_MAX:
+        rest = [(s.t_s, float(sum(n for r, n in reasons(s).items() if r not in apart))) for s in bets]
+        layers.append(Series("other reasons", columns(rest, length), "c7"))
+    heights = [sum(layer.values[index] or 0 for layer in layers) for index in range(len(column_starts(length)))]
+    offered = sum(second.offered for second in bets)
+    told = [f"{reason_name(reason)} {percent(amount / offered)}" for reason, amount in totals.most_common(3)]
+    summary = f"{percent(totals.total() / offered)} of {count(offered, 'bet')} were not accepted: {listed(told)}."
+    x, y = time_axis(evidence), linear_axis("bets a second", heights)
+    starts = column_starts(length)
+    title = "Bets that were not accepted, by reason"
+    return stacked_columns(title, summary, starts, column_s(length), layers, x, y, time_notes(evidence))
+
+
+def reasons(second: Second) -> Counter[str]:
+    """Return why bets of a second were not accepted, by code; what came without one is counted too."""
+    found = Counter(second.codes)
+    refused = sum(amount for status, amount in second.statuses.items() if status >= "400")
+    found["no reason given"] = max(0, refused + second.errors - found.total())
+    return +found
+
+
+def reason_name(reason: str) -> str:
+    """Return a refusal's code in words; one that we don't know as it is."""
+    return REASONS.get(reason, reason)
+
+
+def cpu_chart(evidence: Evidence) -> Markup | None:
+    """Return the CPU of each group of parts over time; None where nothing was metered."""
+    if not evidence.meters:
+        return None
+    length = evidence.end_s
+    by_second: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
+    for meter in evidence.meters:
+        by_second[group_of(meter.part), int(meter.t_s)][meter.part] = meter.cpu_percent
+    means = cpu_by_group(evidence.meters)
+    groups = sorted(means, key=lambda group: (group == HOST, -means[group]))[:GROUPS_MAX]
+    if HOST in means and HOST not in groups:
+        groups[-1] = HOST
+    free = iter(("c6", "c4", "c5", "c3", "c7", "c1", "c2"))
+    series = []
+    for group in groups:
+        pairs = [(float(at), sum(parts.values())) for (name, at), parts in by_second.items() if name == group]
+        name = "the whole machine" if group == HOST else part_name(group)
+        series.append(Series(name, columns(pairs, length), GROUP_LOOKS.get(group) or next(free), _percents))
+    cores = max(1, evidence.run.hardware.cores)
+    level = Level(cores * 100, count(cores, "core"))
+    values = [cores * 100.0, *(value for one in series for value in one.values)]
+    y = linear_axis("CPU, one core is 100 %", values, text=_percents)
+    most = [f"{one.name} {_percents(means[group])}" for group, one in zip(groups, series, strict=True)]
+    summary = f"On the average: {listed(most)}."
+    notes = time_notes(evidence, [level])
+    return line_chart("CPU by part", summary, column_starts(length), series, time_axis(evidence), y, notes)
+
+
+def _percents(value: float) -> str:
+    return f"{value:.0f} %"
+
+
+def connections_chart(evidence: Evidence) -> Markup | None:
+    """Return PostgreSQL's connections over time: busy, idle, and waiting for a lock; None where none was metered."""
+    meters = [meter for meter in evidence.meters if meter.part == "postgres"]
+    length, series = evidence.end_s, []
+    named = (
+        ("busy", "active", "c1"),
+        ("idle", "idle", "c7 dashed"),
+        ("waiting for a lock", "waiting_on_locks", "c3"),
+    )
+    for name, key, look in named:
+        pairs = [(meter.t_s, extra(meter, key)) for meter in meters]
+        if any(value is not None for _, value in pairs):
+            series.append(Series(name, columns(pairs, length), look))
+    if not series:
+        return None
+    room = max((connections_max(evidence, step) or 0 for step in evidence.steps), default=0)
+    most = max((value for value in series[0].values if value is not None), default=0)
+    level = [Level(room, f"all that the pods may hold: {room}")] if room else []
+    y = linear_axis("connections", [float(room), *(v for one in series for v in one.values)])
+    summary = f"At most {number(round(most))} were busy" + (
+        f" of the {room} that the pods may hold." if room else "."
+    )
+    notes = time_notes(evidence, level)
+    return line_chart(
+        "Database connections", summary, column_starts(length), series, time_axis(evidence), y, notes
+    )
