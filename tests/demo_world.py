@@ -8,6 +8,7 @@ from touchline.adapters.feeds.demo import is_over, said_between, standing
 from touchline.adapters.feeds.demo_fixtures import ANNOUNCED_S, Fixture, FixtureList
 from touchline.adapters.feeds.demo_model import Goal, Match
 from touchline.adapters.memory.markets import MemoryMarkets
+from touchline.adapters.memory.meters import MemoryMeter
 from touchline.adapters.memory.settlements import MemorySettlements
 from touchline.adapters.memory.tables import Tables
 from touchline.core.event import Event
@@ -27,7 +28,8 @@ class World:
         self.tables = Tables()
         self.clock = HandClock(START)
         markets = MemoryMarkets(self.tables, self.clock)
-        self.ingestion = FeedIngestion(markets, MemorySettlements(self.tables, self.clock), self.clock)
+        settlements = MemorySettlements(self.tables, self.clock)
+        self.ingestion = FeedIngestion(markets, settlements, self.clock, MemoryMeter())
 
     async def hear(self, messages: Sequence[AnyMessage], at: datetime) -> int:
         """Apply `messages` at an instant; returns how many changed something."""

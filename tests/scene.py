@@ -15,6 +15,7 @@ from touchline.adapters.memory.bets import MemoryBets
 from touchline.adapters.memory.books import MemoryBooks
 from touchline.adapters.memory.chance import SeededChance
 from touchline.adapters.memory.markets import MemoryMarkets
+from touchline.adapters.memory.meters import MemoryMeter
 from touchline.adapters.memory.sessions import MemorySessions
 from touchline.adapters.memory.settlements import MemorySettlements
 from touchline.adapters.memory.tables import Tables
@@ -78,7 +79,7 @@ class Stores:
 
     @property
     def feed(self) -> FeedIngestion:
-        return FeedIngestion(self.markets, self.settlements, self.clock)
+        return FeedIngestion(self.markets, self.settlements, self.clock, MemoryMeter())
 
     @property
     def trading(self) -> MarketTrading:
@@ -86,7 +87,7 @@ class Stores:
 
     @property
     def work(self) -> SettlementWork:
-        return SettlementWork(self.settlements, memory_sessions(), self.clock)
+        return SettlementWork(self.settlements, memory_sessions(), self.clock, MemoryMeter())
 
 
 def memory_sessions() -> MemorySessions:

@@ -4,7 +4,7 @@ Any method may raise `Outage` (the store is away; the same call with the same ke
 (an invariant is broken). Only what else can be raised is said below.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -15,6 +15,7 @@ from touchline.core.account import Account, Identity, Role
 from touchline.core.bet import Bet, BetStatus, PlaceBet
 from touchline.core.errors import Rejection
 from touchline.core.event import Event
+from touchline.core.feed import AnyMessage
 from touchline.core.funds import FundsAcceptance, FundsMoved, FundsPosition, MoveFunds
 from touchline.core.ids import BetId, EventId, MarketId, MessageId, PlayerId, SelectionId
 from touchline.core.ledger import Transfer
@@ -24,6 +25,8 @@ from touchline.core.settlement import Plan, Settlement
 from touchline.wire.odds_v1 import PolledMarketV1
 
 EVENTS_MAX: Final = 500
+LIVE_WITHIN_S: Final = 10  # a poll every 3 s: who was not heard of for three of them has gone
+LIVE_STEP_S: Final = 2
 
 
 class Clock(Protocol):
@@ -324,6 +327,33 @@ class SessionCache(Protocol):
 
     async def keep(self, player_id: PlayerId, balance: Balance) -> None:
         """Keep a balance if it is the newest version, else drop it."""
+
+
+class Presence(Protocol):
+    """Who is about, told together by all pods; nothing rests on it."""
+
+    async def live(self, player_ids: Collection[PlayerId], now: datetime) -> int:
+        """Remember who was heard of; return about how many were within the last `LIVE_WITHIN_S`, each once.
+
+        The window's start is rounded to `LIVE_STEP_S`; the count may be a hundredth off.
+        """
+
+
+class FeedMeter(Protocol):
+    """Counts what feeds say; raises nothing."""
+
+    def heard(self, message: AnyMessage, applied: bool) -> None:
+        """Count a message that changed something, or was ignored."""
+
+
+class SettlementMeter(Protocol):
+    """Counts what settlement does; raises nothing."""
+
+    def worked(self, settlement: Settlement, bets: int) -> None:
+        """Count bets that were worked."""
+
+    def finished(self, settlement: Settlement, at: datetime) -> None:
+        """Count a settlement of which no bet is left."""
 
 
 class Tokens(Protocol):

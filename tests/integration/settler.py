@@ -4,6 +4,7 @@ import asyncio
 import sys
 
 from tests.scene import memory_sessions, postgres_stores
+from touchline.adapters.memory.meters import MemoryMeter
 from touchline.adapters.system import SystemClock
 from touchline.core.errors import Outage
 from touchline.flows.settle_market import SettlementWork
@@ -12,7 +13,7 @@ from touchline.flows.settle_market import SettlementWork
 async def main(dsn: str) -> None:
     """Work for ever; an outage is told and waited out, as the platform's own worker does."""
     async with postgres_stores(dsn, SystemClock(), pool_size=2) as stores:
-        work = SettlementWork(stores.settlements, memory_sessions(), stores.clock)
+        work = SettlementWork(stores.settlements, memory_sessions(), stores.clock, MemoryMeter())
         while True:
             try:
                 await work.run()

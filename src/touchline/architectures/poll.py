@@ -16,6 +16,7 @@ import uvloop
 from touchline.adapters.feeds.demo import DemoFeed
 from touchline.adapters.passwords import Passwords
 from touchline.adapters.postgres.accounts import PostgresAccounts
+from touchline.adapters.postgres.activity import read_activity
 from touchline.adapters.postgres.bets import PostgresBets
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.markets import PostgresMarkets
@@ -34,6 +35,7 @@ from touchline.edge.http.meters import Meters
 from touchline.edge.http.pages import pages
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness, service_operations
+from touchline.edge.metering import FeedMeters, ServerMeters, SettlementMeters
 from touchline.edge.serving import Work, serve
 from touchline.edge.workers import forget_old_messages, hear_revocations, ingest
 from touchline.flows.ingest_feed import FeedIngestion
@@ -55,6 +57,9 @@ class Poll:
     platform: Platform
     passwords: Passwords
     settlement_work: SettlementWork
+    feed_meters: FeedMeters
+    settlement_meters: SettlementMeters
+    server_meters: ServerMeters
 
 
 @asynccontextmanager
@@ -98,6 +103,7 @@ def _over(settings: Settings, database: Database, sessions: ValkeySessions, pass
     settlements = PostgresSettlements(database, markets)
     token_ttl = timedelta(seconds=settings.token_ttl_s)
     tokens = Tokens(settings.token_secret, token_ttl, settings.verified_tokens_max, clock)
+    feed_meters, settlement_meters = FeedMeters(clock), SettlementMeters()
     platform = Platform(
         markets=markets,
         bets=bets,
@@ -122,13 +128,15 @@ def _over(settings: Settings, database: Database, sessions: ValkeySessions, pass
             demo=settings.demo,
         ),
         trading=MarketTrading(markets, settlements, clock),
-        feed=FeedIngestion(markets, settlements, clock),
+        feed=FeedIngestion(markets, settlements, clock, feed_meters),
         meters=meters,
         currency=settings.currency,
         odds_etag=settings.odds_etag,
     )
     _watch(meters, settings, database, sessions)
-    return Poll(platform, passwords, SettlementWork(settlements, sessions, clock))
+    work = SettlementWork(settlements, sessions, clock, settlement_meters)
+    server_meters = ServerMeters(lambda: read_activity(database, clock.now()))
+    return Poll(platform, passwords, work, feed_meters, settlement_meters, server_meters)
 
 
 def _watch(meters: Meters, settings: Settings, database: Database, sessions: ValkeySessions) -> None:
@@ -160,6 +168,8 @@ def serve_pod(settings: Settings, port: int) -> None:
     """Answer clients until told to stop; blocks."""
 
     def works(poll: Poll) -> dict[str, Work]:
+        poll.platform.meters.expose_players()
+        poll.platform.meters.include(poll.feed_meters)
         return {"revocations": lambda: hear_revocations(poll.platform.accounts, poll.platform.tokens)}
 
     uvloop.run(_serve(settings, port, "pod", works))
@@ -170,6 +180,7 @@ def serve_feed(settings: Settings, port: int) -> None:
 
     def works(poll: Poll) -> dict[str, Work]:
         platform = poll.platform
+        platform.meters.include(poll.feed_meters)
         feed = DemoFeed(settings.demo_seed, settings.demo_matches, settings.demo_speed, platform.clock)
         return {"feed": lambda: ingest(feed, platform.markets, platform.feed)}
 
@@ -181,6 +192,8 @@ def serve_settlement(settings: Settings, port: int) -> None:
 
     def works(poll: Poll) -> dict[str, Work]:
         platform = poll.platform
+        platform.meters.include(poll.settlement_meters)
+        platform.meters.include(poll.server_meters, poll.server_meters.refresh)
         return {
             "settlement": poll.settlement_work.run,
             "forgetting": lambda: forget_old_messages(platform.markets, platform.clock),

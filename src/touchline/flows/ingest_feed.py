@@ -21,7 +21,7 @@ from touchline.core.settlement import (
     plan_settle,
     plan_void,
 )
-from touchline.ports import Clock, MarketStore, SettlementStore
+from touchline.ports import Clock, FeedMeter, MarketStore, SettlementStore
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,6 +31,7 @@ class FeedIngestion:
     markets: MarketStore
     settlements: SettlementStore
     clock: Clock
+    meter: FeedMeter
 
     async def apply_all(self, messages: Sequence[feed.AnyMessage]) -> tuple[int, int]:
         """Apply messages in order; returns how many changed something and how many were ignored.
@@ -45,6 +46,11 @@ class FeedIngestion:
 
     async def apply(self, message: feed.AnyMessage) -> bool:
         """Apply one message; False where it is known already, too late, or of nothing that can be changed."""
+        applied = await self._apply(message)
+        self.meter.heard(message, applied)
+        return applied
+
+    async def _apply(self, message: feed.AnyMessage) -> bool:
         if isinstance(message, feed.Alive):
             return False
         if isinstance(message, feed.OddsChange):

@@ -21,7 +21,7 @@ from touchline.core.settlement import (
     plan_void,
 )
 from touchline.flows.read_balance import keep_balance
-from touchline.ports import Clock, MarketStore, SessionCache, SettlementStore
+from touchline.ports import Clock, MarketStore, SessionCache, SettlementMeter, SettlementStore
 
 OPEN_BETS_AT_ONCE_MAX: Final = 500
 
@@ -111,6 +111,7 @@ class SettlementWork:
     settlements: SettlementStore
     sessions: SessionCache
     clock: Clock
+    meter: SettlementMeter
 
     async def run(self) -> None:
         """Work whatever is requested, for ever; an `Outage` passes through, and running again goes on."""
@@ -127,6 +128,9 @@ class SettlementWork:
             for bet_id in bet_ids:
                 worked = await self.settlements.carry_out(settlement, bet_id, self.clock.now())
                 if worked is not None:
+                    self.meter.worked(settlement, 1)
                     await keep_balance(self.sessions, *worked)
-        await self.settlements.finish(settlement, self.clock.now())
+        finished_at = self.clock.now()
+        await self.settlements.finish(settlement, finished_at)
+        self.meter.finished(settlement, finished_at)
         return True

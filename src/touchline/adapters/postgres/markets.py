@@ -137,6 +137,7 @@ class PostgresMarkets:
                 new.start_time,
                 new.score,
                 new.clock,
+                self._clock.now(),
             )
             return True
 

@@ -70,7 +70,12 @@ INSERT INTO events (event_id, name, sport, competition, status)
 VALUES ($1, $1, 'unknown', 'unknown', 'scheduled') ON CONFLICT DO NOTHING;
 
 -- name: write_event
--- Write an event.
+-- Write an event, and when it ended first.
+WITH ended AS (
+    INSERT INTO event_ends (event_id, ended_at) SELECT $1, $9 WHERE $5 = 'ended' ON CONFLICT DO NOTHING
+), on_again AS (
+    DELETE FROM event_ends WHERE event_id = $1 AND $5 <> 'ended'
+)
 INSERT INTO events (event_id, name, sport, competition, status, start_time, score, clock)
 VALUES ($1, $2, $3, $4, $5, $6, $7, $8)
 ON CONFLICT (event_id) DO UPDATE SET name = excluded.name, sport = excluded.sport,

@@ -12,7 +12,7 @@ from urllib.parse import parse_qsl, unquote
 
 import msgspec
 
-from touchline.core.account import Identity
+from touchline.core.account import Identity, Role
 from touchline.core.errors import Code, Outage, Rejection
 from touchline.edge.http.operations import Call, Operation, Reply
 from touchline.edge.http.platform import Platform
@@ -42,14 +42,20 @@ class HttpApp:
 
     def __init__(self, platform: Platform, operations: Sequence[Operation], pages: Any) -> None:
         self._platform = platform
-        self._meters = platform.meters
         self._pages = pages
         self._firsts = {operation.path.split("/")[1] for operation in operations}
         self._routes: dict[tuple[int, str], list[tuple[list[str], Operation]]] = {}
         for operation in operations:
             parts = operation.path.split("/")[1:]
             self._routes.setdefault((len(parts), parts[0]), []).append((parts, operation))
+        meters = platform.meters
+        self._audience = meters.audience
+        self._meter_of = {
+            (o.method, o.path): meters.route(o.path, o.method, (o.status,), o.codes) for o in operations
+        }
+        self._meter_of_none = meters.route("none", "none", (), ())  # what a stranger makes up is no label
         self._working = 0
+        meters.watch("gauge", "touchline_http_in_flight", "Requests being worked", lambda: self._working)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
@@ -62,7 +68,6 @@ class HttpApp:
             return
         began = time.perf_counter()
         self._working += 1
-        self._meters.in_flight.set(self._working)
         operation: Operation | None = None
         try:
             operation, path = self._match(scope["method"], parts)
@@ -77,7 +82,10 @@ class HttpApp:
         finally:
             self._working -= 1
         await _send(send, reply)
-        self._count(operation, scope["method"], reply, time.perf_counter() - began)
+        meter = self._meter_of_none
+        if operation is not None:
+            meter = self._meter_of[operation.method, operation.path]
+        meter.count(reply.status, reply.refused, time.perf_counter() - began)
 
     def _match(self, method: str, parts: list[str]) -> tuple[Operation, dict[str, str]]:
         allowed = []
@@ -121,21 +129,11 @@ class HttpApp:
         if scheme.lower() != "bearer" or not token:
             raise Rejection(Code.UNAUTHENTICATED, "send the token of POST /auth/login as Authorization: Bearer")
         identity = self._platform.tokens.verify(token)
-        self._meters.see(identity.player_id)
+        if identity.role is Role.PLAYER:
+            self._audience.hear(identity.player_id)
         if identity.role not in operation.roles:
             raise Rejection(Code.FORBIDDEN, f"this is not for a {identity.role.value}")
         return identity
-
-    def _count(self, operation: Operation | None, method: str, reply: Reply, seconds: float) -> None:
-        if operation is None:
-            route, method = "none", "none"  # what a stranger makes up never becomes a label
-        else:
-            route = operation.path
-        self._meters.in_flight.set(self._working)
-        self._meters.requests.labels(route, method, reply.status).inc()
-        self._meters.seconds.labels(route, method).observe(seconds)
-        if reply.refused is not None:
-            self._meters.rejections.labels(route, reply.refused.value).inc()
 
 
 def _plain(part: bytes) -> str:

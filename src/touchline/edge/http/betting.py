@@ -90,6 +90,8 @@ async def _place(platform: Platform, call: Call) -> Reply:
     answer = await platform.placing.place(request)
     if isinstance(answer, Rejection):
         raise answer
+    if answer.balance is not None:
+        platform.meters.bets_placed += 1
     return Reply(bet_to_wire(answer.bet), 201, headers=REPLAYED if answer.balance is None else ())
 
 

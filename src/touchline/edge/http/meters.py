@@ -1,16 +1,19 @@
-"""What a pod counts of itself, for Prometheus."""
+"""What a process counts of itself, for Prometheus.
 
-import time
-from collections import OrderedDict
-from collections.abc import Callable, Iterable
-from typing import Final, Literal
+Invariant: what a request costs here is an addition or two; every label is looked up once, and comes from a table
+of ours, never from what a stranger sends.
+"""
+
+from collections import deque
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+from typing import Any, Final, Literal
 
 from prometheus_client import (
     CollectorRegistry,
     Counter,
-    Gauge,
     Histogram,
     Metric,
+    ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
@@ -18,10 +21,12 @@ from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
+from touchline.core.errors import Code
 from touchline.core.ids import PlayerId
+from touchline.ports import LIVE_STEP_S, LIVE_WITHIN_S
 
-LIVE_WITHIN_S: Final = 10.0  # a poll every 3 s: who was not heard of for three of them has gone
-LIVE_USERS_MAX: Final = 100_000
+HEARD_AT_ONCE_MAX: Final = 10_000  # players between two takings; more are not counted as live
+TAKINGS_KEPT: Final = LIVE_WITHIN_S // LIVE_STEP_S
 SECONDS: Final = (0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.2, 0.5, 1.0, 2.5, 5.0, 10.0)
 
 
@@ -31,45 +36,114 @@ class Meters:
     def __init__(self) -> None:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it so
         self.registry = CollectorRegistry()
-        self.requests = Counter(
+        ProcessCollector(registry=self.registry)
+        self._requests = Counter(
             "touchline_http_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
         )
-        self.seconds = Histogram(
+        self._seconds = Histogram(
             "touchline_http_request_seconds",
             "From a request's arrival to its answer",
             ["route", "method"],
             buckets=SECONDS,
             registry=self.registry,
         )
-        self.rejections = Counter(
+        self._rejections = Counter(
             "touchline_rejections", "Requests refused, by code", ["route", "code"], registry=self.registry
         )
-        self.in_flight = Gauge("touchline_http_in_flight", "Requests being worked", registry=self.registry)
-        self.watch(
-            "gauge", "touchline_live_users", f"Users heard of within {LIVE_WITHIN_S:g} s", self._live_users
+        self._before_scrape: list[Callable[[], Awaitable[None]]] = []
+        self.audience = Audience()
+        self.bets_placed = 0  # new bets on record: a retry is none
+
+    def route(self, route: str, method: str, statuses: Sequence[int], codes: Sequence[Code]) -> "RouteMeter":
+        """Return the meter of one operation; the answers it is known to give count from 0."""
+        meter = RouteMeter(
+            lambda status: self._requests.labels(route, method, status),
+            self._seconds.labels(route, method),
+            lambda code: self._rejections.labels(route, code.value),
         )
-        self._seen: OrderedDict[PlayerId, float] = OrderedDict()
+        meter.expect(statuses, codes)
+        return meter
 
     def watch(self, kind: Literal["gauge", "counter"], name: str, text: str, read: Callable[[], float]) -> None:
         """Expose what `read` returns whenever the metrics are asked for."""
         self.registry.register(_Watched(kind, name, text, read))
 
-    def see(self, player_id: PlayerId) -> None:
-        """Count a user as live."""
-        self._seen[player_id] = time.monotonic()
-        self._seen.move_to_end(player_id)
-        if len(self._seen) > LIVE_USERS_MAX:
-            self._seen.popitem(last=False)
+    def expose_players(self) -> None:
+        """Expose who is about and what they bet: in a process that answers them."""
+        about = f"Players heard of within {LIVE_WITHIN_S} s"
+        self.watch("gauge", "touchline_live_users", about, self.audience.live)
+        self.watch("counter", "touchline_bets_placed", "Bets put on record", lambda: self.bets_placed)
 
-    def exposition(self) -> tuple[bytes, str]:
+    def include(self, collector: Collector, refresh: Callable[[], Awaitable[None]] | None = None) -> None:
+        """Expose what `collector` collects, after `refresh`, which neither waits long nor fails."""
+        self.registry.register(collector)
+        if refresh is not None:
+            self._before_scrape.append(refresh)
+
+    async def exposition(self) -> tuple[bytes, str]:
         """Return every metric in Prometheus' text format, and its content type."""
+        for refresh in self._before_scrape:
+            await refresh()
         return generate_latest(self.registry), CONTENT_TYPE_LATEST
 
-    def _live_users(self) -> float:
-        since = time.monotonic() - LIVE_WITHIN_S
-        while self._seen and next(iter(self._seen.values())) < since:
-            self._seen.popitem(last=False)
-        return len(self._seen)
+
+class RouteMeter:
+    """What is counted of one operation."""
+
+    def __init__(self, requests: Callable[[int], Any], seconds: Any, rejections: Callable[[Code], Any]) -> None:
+        self._of_status = requests
+        self._of_code = rejections
+        self._statuses: dict[int, Any] = {}
+        self._codes: dict[Code, Any] = {}
+        self._seconds = seconds
+
+    def expect(self, statuses: Sequence[int], codes: Sequence[Code]) -> None:
+        """Count these from 0, so that the first of them is seen as a rise."""
+        self._statuses.update((status, self._of_status(status)) for status in statuses)
+        self._codes.update((code, self._of_code(code)) for code in codes)
+
+    def count(self, status: int, refused: Code | None, seconds: float) -> None:
+        """Count one answer."""
+        answers = self._statuses.get(status)
+        if answers is None:
+            answers = self._statuses[status] = self._of_status(status)
+        answers.inc()
+        self._seconds.observe(seconds)
+        if refused is not None:
+            refusals = self._codes.get(refused)
+            if refusals is None:
+                refusals = self._codes[refused] = self._of_code(refused)
+            refusals.inc()
+
+
+class Audience:
+    """Which players are about: those that one pod hears of, and how many all pods together count."""
+
+    def __init__(self) -> None:
+        self._heard: set[PlayerId] = set()
+        self._earlier: deque[set[PlayerId]] = deque(maxlen=TAKINGS_KEPT)
+        self._of_all_pods: int | None = None
+
+    def hear(self, player_id: PlayerId) -> None:
+        """Take note of a player."""
+        if len(self._heard) < HEARD_AT_ONCE_MAX:
+            self._heard.add(player_id)
+
+    def take(self) -> set[PlayerId]:
+        """Return whom this pod heard of since it was asked last."""
+        taken, self._heard = self._heard, set()
+        self._earlier.append(taken)
+        return taken
+
+    def tell(self, of_all_pods: int | None) -> None:
+        """Take in how many players all pods count; None where nobody knows."""
+        self._of_all_pods = of_all_pods
+
+    def live(self) -> int:
+        """Return how many players are about; where the pods' count is not known, those that this pod heard of."""
+        if self._of_all_pods is not None:
+            return self._of_all_pods
+        return len(self._heard.union(*self._earlier))
 
 
 class _Watched(Collector):

@@ -77,14 +77,11 @@ def _responses(operation: Operation, named: dict[Any, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": operation.summary}
     if operation.answer is not None:
         answer["content"] = {"application/json": {"schema": named[operation.answer]}}
-    codes = [Code.MALFORMED, *operation.refusals, Code.UNAVAILABLE, Code.INTERNAL]
-    if operation.roles is not None:
-        codes += [Code.UNAUTHENTICATED, Code.FORBIDDEN]
     responses = {str(operation.status): answer}
     if operation.unchanged:
         responses["304"] = {"description": "What If-None-Match names still stands"}
-    for status in sorted({STATUS_OF_CODE[code] for code in codes}):
-        of_status = sorted(code.value for code in set(codes) if STATUS_OF_CODE[code] == status)
+    for status in sorted({STATUS_OF_CODE[code] for code in operation.codes}):
+        of_status = sorted(code.value for code in operation.codes if STATUS_OF_CODE[code] == status)
         responses[str(status)] = {
             "description": " or ".join(of_status),
             "content": {CONTENT_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}},

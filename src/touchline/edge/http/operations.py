@@ -72,6 +72,12 @@ class Operation:
     unchanged: bool = False  # whether it may be answered 304
     refusals: tuple[Code, ...] = ()
 
+    @property
+    def codes(self) -> tuple[Code, ...]:
+        """Every code that it may be refused with."""
+        asked = () if self.roles is None else (Code.UNAUTHENTICATED, Code.FORBIDDEN)
+        return tuple(dict.fromkeys((Code.MALFORMED, *self.refusals, Code.UNAVAILABLE, Code.INTERNAL, *asked)))
+
     def decode(self, body: bytes, content_type: str) -> Any:
         """Return the body as `body` declares it, None where the operation takes none.
 

@@ -36,7 +36,7 @@ def service_operations(readiness: Readiness, others: Sequence[Operation]) -> tup
         return Reply(HealthV1("ready"))
 
     async def metrics(platform: Platform, _call: Call) -> Reply:
-        text, content_type = platform.meters.exposition()
+        text, content_type = await platform.meters.exposition()
         return Reply(text, content_type=content_type.encode())
 
     async def document(_platform: Platform, _call: Call) -> Reply:

@@ -1,0 +1,145 @@
+"""What workers count, and what a process reads of PostgreSQL when it is asked for its metrics.
+
+Invariant: a scrape waits `READ_WAIT_S` at most, whatever the server does, and what can't be read is left out
+rather than told as it was.
+"""
+
+import asyncio
+import re
+from collections.abc import Awaitable, Callable, Iterable
+from datetime import datetime
+from time import monotonic
+from typing import Any, Final, get_args
+
+from prometheus_client import Counter, Gauge, Histogram, Metric
+from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.registry import Collector
+
+from touchline.adapters.postgres.activity import Activity
+from touchline.core.errors import Outage
+from touchline.core.feed import AnyMessage
+from touchline.core.settlement import Settlement, SettlementKind
+from touchline.ports import Clock
+
+SETTLEMENT_SECONDS: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0)
+READ_WAIT_S: Final = 0.5
+READ_EVERY_S: Final = 1.0
+
+
+class FeedMeters(Collector):
+    """The `FeedMeter` port."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._messages = messages = Counter(
+            "touchline_feed_messages", "Feed messages, by what became of them", ["kind", "outcome"], registry=None
+        )
+        self._counters: dict[tuple[type, bool], Any] = {
+            (kind, applied): messages.labels(_snake(kind.__name__), "applied" if applied else "ignored")
+            for kind in get_args(AnyMessage)
+            for applied in (True, False)
+        }
+        self._heard_at = Gauge(
+            "touchline_feed_heard_timestamp_seconds", "When the last message came; 0 before any", registry=None
+        )
+        self._clock = clock
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what was counted."""
+        return (*self._messages.collect(), *self._heard_at.collect())
+
+    def heard(self, message: AnyMessage, applied: bool) -> None:
+        """See `ports.FeedMeter`."""
+        self._counters[type(message), applied].inc()
+        self._heard_at.set(self._clock.now().timestamp())
+
+
+class SettlementMeters(Collector):
+    """The `SettlementMeter` port."""
+
+    def __init__(self) -> None:
+        bets = Counter("touchline_settlement_bets", "Bets worked", ["kind"], registry=None)
+        seconds = Histogram(
+            "touchline_settlement_seconds",
+            "From a settlement's request to its last bet",
+            ["kind"],
+            buckets=SETTLEMENT_SECONDS,
+            registry=None,
+        )
+        self._last = Gauge(
+            "touchline_settlement_last_seconds", "How long the last finished settlement took", registry=None
+        )
+        self._metrics = (bets, seconds, self._last)
+        self._bets: dict[SettlementKind, Any] = {kind: bets.labels(kind.value) for kind in SettlementKind}
+        self._seconds: dict[SettlementKind, Any] = {kind: seconds.labels(kind.value) for kind in SettlementKind}
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what was counted."""
+        return [family for metric in self._metrics for family in metric.collect()]
+
+    def worked(self, settlement: Settlement, bets: int) -> None:
+        """See `ports.SettlementMeter`."""
+        self._bets[settlement.kind].inc(bets)
+
+    def finished(self, settlement: Settlement, at: datetime) -> None:
+        """See `ports.SettlementMeter`."""
+        seconds = (at - settlement.requested_at).total_seconds()
+        self._seconds[settlement.kind].observe(seconds)
+        self._last.set(seconds)
+
+
+class ServerMeters(Collector):
+    """What PostgreSQL says of itself and of settlement, read when asked for, `READ_EVERY_S` apart at least."""
+
+    def __init__(self, read: Callable[[], Awaitable[Activity]]) -> None:
+        self._read = read
+        self._reading: asyncio.Task[Activity | None] | None = None
+        self._began = -READ_EVERY_S
+        self._activity: Activity | None = None
+
+    async def refresh(self) -> None:
+        """Read anew where that is due, one reading at a time; one that takes too long is not waited for."""
+        if self._reading is None:
+            if monotonic() - self._began < READ_EVERY_S:
+                return
+            self._began = monotonic()
+            self._reading = asyncio.create_task(self._try())
+        reading = self._reading
+        await asyncio.wait({reading}, timeout=READ_WAIT_S)
+        if not reading.done():
+            self._activity = None
+        elif reading is self._reading:
+            self._reading = None
+            self._activity = reading.result()
+
+    async def _try(self) -> Activity | None:
+        try:
+            return await self._read()
+        except Outage:
+            return None
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what was read last; where that failed, no more than that it did."""
+        activity = self._activity
+        yield GaugeMetricFamily("touchline_db_up", "Whether PostgreSQL answers", value=activity is not None)
+        if activity is None:
+            return
+        states = GaugeMetricFamily(
+            "touchline_db_server_connections", "Connections of everybody, by what they do", labels=["state"]
+        )
+        for state, count in activity.connections.items():
+            states.add_metric([state], count)
+        yield states
+        for name, text, value in (
+            ("db_server_connections_max", "Connections the server takes", activity.connections_max),
+            ("settlements_unfinished", "Settlements with bets still to work", activity.unfinished),
+            ("settlement_bets_wanted", "Bets of unfinished settlements that are begun", activity.bets_wanted),
+            ("settlement_bets_done", "... of which worked", activity.bets_done),
+            ("settlement_oldest_seconds", "How long the oldest unfinished waits; 0: none", activity.oldest_s),
+            ("settlement_overdue_seconds", "Since an event with open bets ended; 0: none", activity.overdue_s),
+        ):
+            yield GaugeMetricFamily(f"touchline_{name}", text, value=value)
+
+
+def _snake(name: str) -> str:
+    """Return a class's name as a message's `kind` on the wire."""
+    return re.sub(r"(?<!^)(?=[A-Z])", "_", name).lower()
