@@ -10,6 +10,7 @@ from typing import Final
 import msgspec
 import psutil
 
+from touchline.runtime import discovery
 from touchline.runtime.files import write_private
 from touchline.runtime.process import same_process
 
@@ -57,8 +58,9 @@ def write_instance(data_dir: Path, instance: Instance) -> None:
 
 
 def forget_instance(data_dir: Path) -> None:
-    """Remove the record."""
-    data_dir.joinpath(FILE).unlink(missing_ok=True)
+    """Remove the record, and what tells where its metrics were."""
+    for file in (FILE, discovery.FILE):
+        data_dir.joinpath(file).unlink(missing_ok=True)
 
 
 def is_running(instance: Instance) -> bool:

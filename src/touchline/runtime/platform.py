@@ -17,6 +17,7 @@ import msgspec
 from touchline.architectures.settings import Settings
 from touchline.runtime.addresses import LOCALHOST, free_port
 from touchline.runtime.balancer import Balancer
+from touchline.runtime.discovery import write_targets
 from touchline.runtime.files import write_private
 from touchline.runtime.instance import Instance, PartRecord, write_instance
 from touchline.runtime.keeper import Kept, Notice, State, Tell
@@ -175,8 +176,10 @@ class Platform:
         )
 
     def record(self) -> None:
-        """Write the record."""
+        """Write the record, and where the parts' metrics are."""
         write_instance(self.settings.data_dir, self.instance())
+        roles = [kept.part for kept in self.parts if isinstance(kept.part, RolePart)]
+        write_targets(self.settings.data_dir, self.settings.architecture, roles)
 
     def _turned(self, notice: Notice) -> None:
         self.record()

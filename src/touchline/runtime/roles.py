@@ -23,6 +23,7 @@ class RolePart:
 
     def __init__(self, name: str, role: Role, settings: Settings) -> None:
         self.name = name
+        self.role = role
         self.port = free_port()
         self.log = settings.data_dir / "logs" / f"{name}.log"
         self._program = _program(name, role, settings, self.log, self.port)

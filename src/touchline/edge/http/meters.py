@@ -48,7 +48,10 @@ class Meters:
             registry=self.registry,
         )
         self._rejections = Counter(
-            "touchline_rejections", "Requests refused, by code", ["route", "code"], registry=self.registry
+            "touchline_rejections",
+            "Requests refused, by code",
+            ["route", "method", "code"],
+            registry=self.registry,
         )
         self._before_scrape: list[Callable[[], Awaitable[None]]] = []
         self.audience = Audience()
@@ -59,7 +62,7 @@ class Meters:
         meter = RouteMeter(
             lambda status: self._requests.labels(route, method, status),
             self._seconds.labels(route, method),
-            lambda code: self._rejections.labels(route, code.value),
+            lambda code: self._rejections.labels(route, method, code.value),
         )
         meter.expect(statuses, codes)
         return meter
