@@ -259,3 +259,20 @@ async def test_revocations_begin_anew_after_an_outage(on_postgres: Stores) -> No
         assert await waiting == revocation(1)
         await stores.accounts.revoke(revocation(2))
         assert await told(heard) == revocation(2)
+
+
+async def test_revocations_begin_anew_where_the_connection_is_lost_in_mid_question(on_postgres: Stores) -> None:
+    stores = on_postgres
+    await stores.accounts.revoke(revocation(1))
+    hearing: Any = stores.accounts.revocations()
+    cut = (
+        "SELECT pg_terminate_backend(pid) FROM pg_locks JOIN pg_stat_activity USING (pid)"
+        " WHERE NOT granted AND application_name LIKE '%listener'"
+    )
+    async with aclosing(hearing) as heard, superuser(stores) as holder, superuser(stores) as admin:
+        async with holder.transaction():
+            await holder.execute("LOCK TABLE revocations IN ACCESS EXCLUSIVE MODE")
+            waiting = asyncio.create_task(told(heard))
+            while not await admin.fetch(cut):
+                await asyncio.sleep(0)
+        assert await waiting == revocation(1)

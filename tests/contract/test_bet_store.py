@@ -317,3 +317,24 @@ async def test_a_bet_waits_for_the_market_and_is_decided_on_what_it_finds(on_pos
     assert (await stores.bets.position(bet_on(stores, market, ann))).market == replace(
         market, status=MarketStatus.SUSPENDED, odds_version=2
     )
+
+
+async def test_a_bet_that_waits_for_its_wallet_is_refused_by_what_was_decided_meanwhile(
+    on_postgres: Stores,
+) -> None:
+    stores = on_postgres
+    ann, market = await open_player(stores), await price(stores)
+    async with superuser(stores) as holder, superuser(stores) as watcher:
+        held = holder.transaction()
+        await held.start()
+        await holder.execute("SELECT 1 FROM wallets WHERE user_id = $1 FOR UPDATE", ann)
+        until = stores.clock.now() + timedelta(days=1)
+        await holder.execute("UPDATE players SET excluded_until = $2 WHERE user_id = $1", ann, until)
+        betting = asyncio.create_task(place(stores, bet_on(stores, market, ann)))
+        while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
+            await asyncio.sleep(0)
+        await held.commit()
+        answer = await betting
+    assert isinstance(answer, Rejection)
+    assert answer.code is Code.SELF_EXCLUDED
+    assert await balance_of(stores, ann) == 100_000
