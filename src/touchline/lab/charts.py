@@ -11,6 +11,7 @@ from typing import Final
 from touchline.lab.markup import Markup, join, number, table, tag
 from touchline.lab.scales import Axis
 
+FAILED_SHOWN_MIN: Final = 0.12  # of a strip's height: one request of thousands is seen too
 DOTS_MAX: Final = 40  # a line of more points is drawn without dots
 SIDE: Final = 1000
 
@@ -112,38 +113,29 @@ def stacked_columns(
     return _figure(title, summary, shapes, xs, layers, x, y, notes)
 
 
-def strips(
-    title: str, summary: str, xs: Sequence[float], rows: Sequence[Series], x: Axis, notes: Notes = NO_NOTES
-) -> Markup:
+def strips(title: str, summary: str, xs: Sequence[float], rows: Sequence[Series], x: Axis, fault: Band) -> Markup:
     """Return a figure with a strip for each row: a second is as red as the share of 1 that failed in it.
 
     A value of None is a second in which nothing was asked, and stays empty.
     """
-    lanes = []
+    low, high = x.at(fault.low) * SIDE, max(x.at(fault.high) * SIDE, x.at(fault.low) * SIDE + 4)
+    broken = _svg(tag("path", d=f"M{low:.1f} 0V{SIDE}H{high:.1f}V0Z", class_="area fault"))
+    lanes = [tag("div", fault.label, class_="lane-name"), tag("div", broken, class_="lane plot thin")]
     for row in rows:
-        asked = "".join(
-            f"M{x.at(at) * SIDE:.1f} 0V{SIDE}H{x.at(at + 1) * SIDE:.1f}V0Z"
-            for at, value in zip(xs, row.values, strict=True)
-            if value is not None
-        )
-        failed = "".join(
-            f"M{x.at(at) * SIDE:.1f} {SIDE}V{(1 - max(value, 0.08)) * SIDE:.1f}H{x.at(at + 1) * SIDE:.1f}V{SIDE}Z"
-            for at, value in zip(xs, row.values, strict=True)
-            if value
-        )
+        pairs = list(zip(xs, row.values, strict=True))
+        asked = "".join(_column(x, at, 1.0) for at, value in pairs if value is not None)
+        failed = "".join(_column(x, at, max(value, FAILED_SHOWN_MIN)) for at, value in pairs if value)
         shapes = (tag("path", d=asked, class_="area good"), tag("path", d=failed, class_="area bad"))
-        lane = tag("div", _svg(_bands(notes, x), *shapes), class_="lane plot", data_hover=True)
-        lanes.append(join([tag("div", row.name, class_="lane-name"), lane]))
-    body = tag(
-        "div",
-        *lanes,
-        tag("div"),
-        _x_ticks(x),
-        tag("div", x.label, class_="x-label"),
-        class_="strips",
-        aria_hidden="true",
-    )
-    return _wrap(title, summary, join([_keys(notes), body]), xs, rows, x)
+        lanes.append(tag("div", row.name, class_="lane-name"))
+        lanes.append(tag("div", _svg(*shapes), class_="lane plot", data_hover=True))
+    axis = (tag("div"), _x_ticks(x), tag("div", x.label, class_="x-label"))
+    body = tag("div", *lanes, *axis, class_="strips", aria_hidden="true")
+    return _wrap(title, summary, body, xs, rows, x)
+
+
+def _column(x: Axis, at: float, height: float) -> str:
+    top = (1 - height) * SIDE
+    return f"M{x.at(at) * SIDE:.1f} {SIDE}V{top:.1f}H{x.at(at + 1) * SIDE:.1f}V{SIDE}Z"
 
 
 def bars(title: str, summary: str, rows: Sequence[tuple[str, float | None, str, str]], label: str) -> Markup:

@@ -209,7 +209,7 @@ def _percents(value: float) -> str:
 
 
 def connections_chart(evidence: Evidence) -> Markup | None:
-    """Return PostgreSQL's connections over time: busy, idle, and waiting for a lock; None where none was metered."""
+    """Return PostgreSQL's connections over time: busy, idle, waiting for a lock; None where none was metered."""
     meters = [meter for meter in evidence.meters if meter.part == "postgres"]
     length, series = evidence.end_s, []
     named = (

@@ -1,0 +1,137 @@
+"""Faults: what users saw of each, second by second, and when all was well again.
+
+Invariant: an answer that refuses for a reason counts as an answer; what failed is what had none, or one above 499.
+"""
+
+from collections import Counter
+from typing import Final
+
+from touchline.lab.charts import Band, Series, strips
+from touchline.lab.evidence import Evidence
+from touchline.lab.fault_measures import answered, share_answered, window
+from touchline.lab.markup import Markup, count, listed, number, percent, seconds
+from touchline.lab.records import Fault
+from touchline.lab.scales import Axis
+from touchline.lab.sections.parts import Section
+from touchline.lab.sections.timeline import fault_label, kind_name, reason_name, reasons
+
+BEFORE_S: Final = 8
+AFTER_S: Final = 20
+_FAILURES: Final = {"UNAVAILABLE", "INTERNAL", "TIMEOUT", "RESET", "REFUSED", "DROPPED", "no reason given"}
+_PROPER: Final = {"valkey", "redis"}
+WELL: Final = 0.99  # of a second's requests are answered
+
+
+def section(evidence: Evidence) -> Section:
+    """Return what the run says of each fault."""
+    faults = evidence.run.faults
+    if not faults:
+        return Section(f"Nothing was broken in this run of {evidence.platform}.")
+    charts = [_timeline(evidence, fault) for fault in faults]
+    failed = {fault.what: failed_s(evidence, fault) for fault in faults}
+    worst = max(faults, key=lambda fault: failed[fault.what])
+    unseen = [fault for fault in faults if not failed[fault.what]]
+    if failed[worst.what]:
+        told = f"the worst, {_lower(worst.what)}, cost users {seconds(failed[worst.what])} with failed requests"
+    else:
+        told = "users saw none of them"
+    money = _money(evidence)
+    headline = f"{evidence.platform} was broken in {count(len(faults), 'way')}: {told}{money}."
+    detail = "Each strip is one kind of request; a second is as red as the share of its requests that failed."
+    figures = [
+        ("faults", number(len(faults))),
+        ("that no user saw", number(len(unseen))),
+        ("seconds with failed requests", number(sum(failed.values()))),
+    ]
+    return Section(headline, detail, figures, charts)
+
+
+def _money(evidence: Evidence) -> str:
+    if evidence.checks is None:
+        return "; whether money was lost was not checked"
+    return "; no money was lost" if evidence.checks.ok else "; money was lost or wrongly moved"
+
+
+def _lower(what: str) -> str:
+    """Return the name of a fault within a sentence; one that begins with a proper name stays as it is."""
+    first = what.split(" ", 1)[0]
+    proper = first.lower() in _PROPER or any(letter.isupper() for letter in first[1:])
+    return what if proper else what[:1].lower() + what[1:]
+
+
+def span(evidence: Evidence, fault: Fault) -> tuple[int, int]:
+    """Return the seconds that are drawn: some before, and after it until the next fault."""
+    low, high = window(fault)
+    later = [other.at_s for other in evidence.run.faults if other.at_s > fault.at_s]
+    end = min([high + AFTER_S, evidence.end_s, *later])
+    return max(0, int(low) - BEFORE_S), max(int(end), int(low) + 2)
+
+
+def failed_s(evidence: Evidence, fault: Fault) -> int:
+    """Return in how many seconds of a fault's stretch a request failed."""
+    _, high = span(evidence, fault)
+    found = {
+        second.t_s
+        for second in evidence.seconds
+        if int(fault.at_s) <= second.t_s < high and answered(second) < second.offered
+    }
+    return len(found)
+
+
+def _timeline(evidence: Evidence, fault: Fault) -> Markup:
+    low, high = span(evidence, fault)
+    xs = [float(second) for second in range(low, high)]
+    rows = [Series(kind_name(kind), _failed(evidence, kind, low, high), "c1", percent) for kind in evidence.kinds]
+    begin, end = window(fault)
+    lasted = Band(begin, min(end, high), "fault")
+    x = Axis("seconds since the start", float(low), float(high), text=lambda second: f"{second:,.0f}")
+    return strips(fault_label(fault.what, fault.at_s), _told(evidence, fault), xs, rows, x, lasted)
+
+
+def _failed(evidence: Evidence, kind: str, low: int, high: int) -> list[float | None]:
+    seen = {second.t_s: second for second in evidence.seconds_by_kind[kind]}
+    found: list[float | None] = []
+    for at in range(low, high):
+        second = seen.get(at)
+        found.append(None if second is None or not second.offered else 1 - answered(second) / second.offered)
+    return found
+
+
+def _told(evidence: Evidence, fault: Fault) -> str:
+    """Return what users saw, in sentences."""
+    _, high = span(evidence, fault)
+    begin, end = window(fault)
+    shares = [
+        f"{percent(share)} of {kind_name(kind)}"
+        for kind in evidence.kinds
+        if (share := share_answered(evidence, kind, int(begin), end)) is not None
+    ]
+    seen: Counter[str] = Counter()
+    for second in evidence.seconds:
+        if int(begin) <= second.t_s < high and answered(second) < second.offered:
+            seen.update({code: amount for code, amount in reasons(second).items() if code in _FAILURES})
+    told = ["It was an instant." if fault.until_s is None else f"It lasted {seconds(fault.until_s - fault.at_s)}."]
+    if shares:
+        told.append(f"Answered in it: {listed(shares)}.")
+    if seen:
+        most = [f"{reason_name(code)} × {number(amount)}" for code, amount in seen.most_common(3)]
+        told.append(f"Failures said: {listed(most)}.")
+    told.append(_recovery(evidence, int(begin), high, end))
+    return " ".join(told)
+
+
+def _recovery(evidence: Evidence, begin: int, high: int, end: float) -> str:
+    bad = []
+    for at in range(begin, high):
+        offered = sum(second.offered for second in evidence.seconds if second.t_s == at)
+        got = sum(answered(second) for second in evidence.seconds if second.t_s == at)
+        if offered and got / offered < WELL:
+            bad.append(at)
+    if not bad:
+        return "No second of it had more than 1 % of its requests fail."
+    last = bad[-1] + 1
+    if last >= high:
+        return "Users were not served again in what was watched."
+    after = last - end
+    when = "while it lasted" if after <= 0 else f"{seconds(after)} after its end"
+    return f"Users were served again {when}, {seconds(last - begin)} after its beginning."
