@@ -5,11 +5,13 @@ from collections.abc import AsyncIterator, Collection
 from datetime import timedelta
 from typing import Final, Protocol
 
+from touchline.core.errors import Outage
 from touchline.core.event import EventStatus
 from touchline.core.feed import AnyMessage
 from touchline.core.ids import EventId
+from touchline.edge.http.meters import Audience
 from touchline.flows.ingest_feed import FeedIngestion
-from touchline.ports import AccountStore, Clock, MarketStore, Tokens
+from touchline.ports import LIVE_STEP_S, AccountStore, Clock, MarketStore, Presence, Tokens
 
 # A source that is away sends again what it could not; none does so a month later.
 MESSAGES_KEPT: Final = timedelta(days=30)
@@ -38,6 +40,16 @@ async def forget_old_messages(markets: MarketStore, clock: Clock) -> None:
         while await markets.forget_messages(clock.now() - MESSAGES_KEPT, FORGOTTEN_AT_ONCE_MAX):
             pass
         await asyncio.sleep(FORGET_EVERY_S)
+
+
+async def count_players(audience: Audience, presence: Presence, clock: Clock) -> None:
+    """Tell the other pods whom this one hears of, and learn how many all hear of, for ever."""
+    while True:
+        try:
+            audience.tell(await presence.live(audience.take(), clock.now()))
+        except Outage:
+            audience.tell(None)  # until the pods hear of each other again, each counts its own
+        await asyncio.sleep(LIVE_STEP_S)
 
 
 async def hear_revocations(accounts: AccountStore, tokens: Tokens) -> None:
