@@ -9,7 +9,7 @@ import pytest
 from tests.callers import Caller, change_odds, log_in, new_market, new_player
 from tests.platforms import OwnPlatform
 
-SWITCHES = {"odds_etag": "true", "odds_tolerance_pct": "2.5"}
+SWITCHES = {"odds_cache": "redis", "odds_etag": "true", "odds_tolerance_pct": "2.5"}
 
 
 @pytest.fixture(scope="module")
@@ -52,13 +52,13 @@ def test_a_poll_that_names_what_stands_is_answered_304_without_a_body(feed: Call
     market_id = new_market(feed)
     first = polled(player, market_id)
     tag = first.headers["etag"]
-    assert tag.startswith('"1-')
+    assert tag.startswith('W/"1-')
     assert first.headers["cache-control"] == "private, no-cache"
-    for named in (tag, f"W/{tag}", f'"other", {tag}', "*"):
+    for named in (tag, tag.removeprefix("W/"), f'"other", {tag}', "*"):
         again = polled(player, market_id, named)
         assert (again.status_code, again.content, again.headers["etag"]) == (304, b"", tag)
         assert again.headers["cache-control"] == "private, no-cache"
-    for named in ('"1"', '"other"', tag.strip('"'), ""):
+    for named in ('"1"', '"other"', tag[3:-1], ""):
         assert polled(player, market_id, named).json() == first.json()
 
 
@@ -72,7 +72,7 @@ def test_whatever_changes_in_a_market_changes_its_tag(feed: Caller, player: Call
         assert answer.status_code == 200
         tags.append(answer.headers["etag"])
     assert len(set(tags)) == 5
-    assert [tag.partition("-")[0] for tag in tags] == ['"1', '"2', '"2', '"2', '"3']
+    assert [tag.partition("-")[0] for tag in tags] == [f'W/"{version}' for version in (1, 2, 2, 2, 3)]
 
 
 def test_only_polls_of_a_market_can_be_kept(player: Caller) -> None:
@@ -106,3 +106,35 @@ def test_without_the_switch_a_bet_on_odds_that_moved_at_all_is_refused(plain: ht
     market_id = new_market(feed)
     change_odds(feed, market_id, home="2.099")
     assert player.place(market_id).json()["code"] == "ODDS_CHANGED"
+
+
+def counted(own: OwnPlatform, name: str) -> float:
+    """What the pods have counted under `name`, all together."""
+    lines = [
+        line
+        for part in own.instance.parts
+        if part.name.startswith("pod")
+        for line in httpx.get(f"http://127.0.0.1:{part.port}/metrics").text.splitlines()
+    ]
+    values = [float(line.split()[1]) for line in lines if line.split()[0] == name]
+    assert values, name
+    return sum(values)
+
+
+def test_polls_are_answered_by_the_cache_and_each_change_is_seen_at_once(
+    laddered: OwnPlatform, feed: Caller, player: Caller
+) -> None:
+    market_id = new_market(feed)
+    hits = counted(laddered, "touchline_odds_cache_hits_total")
+    for version in range(2, 12):
+        change_odds(feed, market_id, home=f"2.{version}")
+        for _ in range(4):  # the balancer sends them to one pod and the other
+            assert polled(player, market_id).json()["odds_version"] == version
+    assert counted(laddered, "touchline_odds_cache_hits_total") == hits + 40
+
+
+def test_without_the_switch_no_poll_is_answered_by_a_cache(platform: OwnPlatform, plain: httpx.Client) -> None:
+    market_id, player = new_market(log_in(plain, "feed")), new_player(plain)
+    assert polled(player, market_id).status_code == 200
+    port = next(part.port for part in platform.instance.parts if part.name == "pod-1")
+    assert "touchline_odds_cache" not in httpx.get(f"http://127.0.0.1:{port}/metrics").text

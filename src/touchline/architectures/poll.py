@@ -9,7 +9,7 @@ from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 import uvloop
 
@@ -26,6 +26,7 @@ from touchline.adapters.system import SystemChance, SystemClock
 from touchline.adapters.tokens import Tokens
 from touchline.adapters.valkey.sessions import ValkeySessions
 from touchline.architectures.demo import open_demo_accounts
+from touchline.architectures.ladder import market_stores
 from touchline.architectures.settings import Settings
 from touchline.core.acceptance import Rules
 from touchline.core.errors import Outage
@@ -46,6 +47,7 @@ from touchline.flows.read_balance import BalanceReading
 from touchline.flows.serve_odds import OddsServing
 from touchline.flows.settle_market import MarketTrading, SettlementWork
 from touchline.flows.sign_in import SigningIn
+from touchline.ports import Clock
 
 OPERATIONS: Final = (*betting.OPERATIONS, *accounts.OPERATIONS, *trading.OPERATIONS)
 
@@ -60,6 +62,15 @@ class Poll:
     feed_meters: FeedMeters
     settlement_meters: SettlementMeters
     server_meters: ServerMeters
+
+
+class Stores(NamedTuple):
+    """What the flows stand on."""
+
+    database: Database
+    sessions: ValkeySessions
+    markets: PostgresMarkets
+    settlements: PostgresSettlements
 
 
 @asynccontextmanager
@@ -80,27 +91,29 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
         velocity_bets=settings.velocity_bets,
         velocity_window_ms=settings.velocity_window_ms,
     )
-    passwords = Passwords()
+    passwords, clock, meters = Passwords(), SystemClock(), Meters()
+    _watch(meters, settings, database, sessions)
     try:
-        yield _over(settings, database, sessions, passwords)
+        async with market_stores(settings, database, clock, meters) as (markets, settlements):
+            stores = Stores(database, sessions, markets, settlements)
+            yield _over(settings, stores, passwords, clock, meters)
     finally:
         passwords.close()
         await sessions.close()
         await database.close()
 
 
-def _over(settings: Settings, database: Database, sessions: ValkeySessions, passwords: Passwords) -> Poll:
-    clock, chance, meters = SystemClock(), SystemChance(), Meters()
+def _over(settings: Settings, stores: Stores, passwords: Passwords, clock: Clock, meters: Meters) -> Poll:
+    database, sessions, markets, settlements = stores
+    chance = SystemChance()
     rules = Rules(
         stake_min_minor=settings.stake_min_minor,
         stake_max_minor=settings.stake_max_minor,
         exposure_max_minor=settings.exposure_max_minor,
         odds_tolerance_pct=Fraction(settings.odds_tolerance_pct),
     )
-    markets = PostgresMarkets(database, clock)
     bets = PostgresBets(database, clock, rules)
     players = PostgresAccounts(database, clock)
-    settlements = PostgresSettlements(database, markets)
     token_ttl = timedelta(seconds=settings.token_ttl_s)
     tokens = Tokens(settings.token_secret, token_ttl, settings.verified_tokens_max, clock)
     feed_meters, settlement_meters = FeedMeters(clock), SettlementMeters()
@@ -133,7 +146,6 @@ def _over(settings: Settings, database: Database, sessions: ValkeySessions, pass
         currency=settings.currency,
         odds_etag=settings.odds_etag,
     )
-    _watch(meters, settings, database, sessions)
     work = SettlementWork(settlements, sessions, clock, settlement_meters)
     server_meters = ServerMeters(lambda: read_activity(database, clock.now()))
     return Poll(platform, passwords, work, feed_meters, settlement_meters, server_meters)

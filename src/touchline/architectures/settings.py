@@ -50,6 +50,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     valkey_timeout_ms: Annotated[int, msgspec.Meta(ge=1, le=60_000)] = 250
 
     # The ladder: each mitigates one way in which V0 breaks, and is off unless it is asked for.
+    odds_cache: Literal["none", "redis"] = "none"  # where polls are answered from; none: PostgreSQL, each time
     odds_etag: bool = False  # polls carry an ETag, and one that matches is answered 304
     odds_tolerance_pct: Percent = "0"  # how far a price may have moved so that a bet on it is honoured
 

@@ -105,6 +105,21 @@ def market_to_wire(market: Market) -> MarketV1:
     )
 
 
+def market_to_polled(market: Market) -> PolledMarketV1:
+    """Return a market as a poll answers it."""
+    return PolledMarketV1(
+        market_id=market.market_id,
+        event_id=market.event_id,
+        name=market.name,
+        market_type=market.market_type,
+        status=market.status.value,
+        odds_version=market.odds_version,
+        selections=msgspec.Raw(msgspec.json.encode(selections_to_wire(market.selections))),
+        bet_delay_ms=market.bet_delay_ms,
+        updated_at=market.updated_at,
+    )
+
+
 def event_to_wire(event: Event, markets: list[Market]) -> EventV1:
     """Return an event with its markets as they go out."""
     return EventV1(

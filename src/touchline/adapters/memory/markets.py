@@ -5,15 +5,13 @@ from collections.abc import Callable
 from datetime import datetime
 from typing import Final
 
-import msgspec
-
 from touchline.adapters.memory.tables import Tables
 from touchline.core.errors import Code, Fault, Rejection
 from touchline.core.event import Event, EventStatus
 from touchline.core.ids import EventId, MarketId, MessageId
 from touchline.core.market import DECIDED, Market
 from touchline.ports import EVENTS_MAX, Clock
-from touchline.wire.odds_v1 import PolledMarketV1, selections_to_wire
+from touchline.wire.odds_v1 import PolledMarketV1, market_to_polled
 
 _CURSOR: Final = re.compile(r"([0-9a-f]{32})-([0-9]{1,19})")
 
@@ -32,19 +30,7 @@ class MemoryMarkets:
     async def poll(self, market_id: MarketId) -> PolledMarketV1 | None:
         """See `ports.MarketStore`."""
         market = self._tables.markets.get(market_id)
-        if market is None:
-            return None
-        return PolledMarketV1(
-            market.market_id,
-            market.event_id,
-            market.name,
-            market.market_type,
-            market.status.value,
-            market.odds_version,
-            msgspec.Raw(msgspec.json.encode(selections_to_wire(market.selections))),
-            market.bet_delay_ms,
-            market.updated_at,
-        )
+        return None if market is None else market_to_polled(market)
 
     async def events(self, status: str | None) -> list[tuple[Event, list[Market]]]:
         """See `ports.MarketStore`."""

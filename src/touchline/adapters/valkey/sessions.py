@@ -3,19 +3,12 @@
 Invariant: nothing here is authoritative; whatever the cache loses is read again from the books.
 """
 
-from collections.abc import Awaitable
 from datetime import datetime
-from importlib import resources
-from typing import Any, Final, cast
+from typing import cast
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError
-
-from touchline.core.errors import Outage
+from touchline.adapters.valkey.connection import ask, close, connect, script
 from touchline.core.ids import PlayerId
 from touchline.ports import Admission, Balance
-
-CONNECTIONS_MAX: Final = 32  # of one pod; a request that finds none in time goes on without the cache
 
 
 class ValkeySessions:
@@ -31,18 +24,9 @@ class ValkeySessions:
         velocity_bets: int,
         velocity_window_ms: int,
     ) -> None:
-        timeout_s = timeout_ms / 1000
-        pool = BlockingConnectionPool.from_url(
-            url,
-            max_connections=CONNECTIONS_MAX,
-            timeout=timeout_s,
-            socket_timeout=timeout_s,
-            socket_connect_timeout=timeout_s,
-            retry=None,
-        )
-        self._valkey: Any = Redis(connection_pool=pool)
-        self._admit = self._valkey.register_script(_script("admit.lua"))
-        self._keep = self._valkey.register_script(_script("keep.lua"))
+        self._valkey = connect(url, timeout_ms)
+        self._admit = self._valkey.register_script(script("admit.lua"))
+        self._keep = self._valkey.register_script(script("keep.lua"))
         self._ttl_s = ttl_s
         self._rules = (bets_per_minute_max, velocity_bets, velocity_window_ms)
         self._velocity_bets = velocity_bets
@@ -51,14 +35,13 @@ class ValkeySessions:
 
     async def close(self) -> None:
         """Close every connection."""
-        await self._valkey.aclose()
-        await self._valkey.connection_pool.disconnect()
+        await close(self._valkey)
 
     async def admit(self, player_id: PlayerId, bet_key: str, now: datetime) -> Admission:
         """See `ports.SessionCache`."""
         keys = [f"bets:{player_id}", f"session:{player_id}"]
         at_ms = int(now.timestamp() * 1000)
-        wait_ms, fast, *session = await _ask(
+        wait_ms, fast, *session = await ask(
             self._admit(keys=keys, args=[at_ms, bet_key, *self._rules, self._ttl_s])
         )
         return Admission(
@@ -69,17 +52,17 @@ class ValkeySessions:
 
     async def withdraw(self, player_id: PlayerId, bet_key: str) -> None:
         """See `ports.SessionCache`."""
-        await _ask(self._valkey.zrem(f"bets:{player_id}", bet_key))
+        await ask(self._valkey.zrem(f"bets:{player_id}", bet_key))
 
     async def balance(self, player_id: PlayerId) -> Balance | None:
         """See `ports.SessionCache`."""
-        held = await _ask(self._valkey.hmget(f"session:{player_id}", "balance", "currency", "version"))
+        held = await ask(self._valkey.hmget(f"session:{player_id}", "balance", "currency", "version"))
         return self._balance_of(held)
 
     async def keep(self, player_id: PlayerId, balance: Balance) -> None:
         """See `ports.SessionCache`."""
         args: list[int | str] = [balance.balance_minor, balance.currency, balance.version, self._ttl_s]
-        await _ask(self._keep(keys=[f"session:{player_id}"], args=args))
+        await ask(self._keep(keys=[f"session:{player_id}"], args=args))
 
     def _balance_of(self, session: list[bytes | None]) -> Balance | None:
         # A script's answer ends at its first nil, so a missing session is short as well as empty.
@@ -89,14 +72,3 @@ class ValkeySessions:
         self.hits += 1
         balance, currency, version = cast(list[bytes], session)
         return Balance(int(balance), currency.decode(), int(version))
-
-
-async def _ask(call: Awaitable[Any]) -> Any:
-    try:
-        return await call
-    except (RedisError, OSError, TimeoutError) as away:
-        raise Outage("Valkey") from away
-
-
-def _script(name: str) -> str:
-    return resources.files(__package__).joinpath(name).read_text("utf-8")

@@ -63,14 +63,17 @@ async def _poll(platform: Platform, call: Call) -> Reply:
         return Reply(market)
     tag = _etag(market)
     headers = ((b"etag", tag.encode()),)
-    if _names(call.if_none_match, tag):
+    if _names(call.if_none_match, tag.removeprefix("W/")):
         return Reply(None, 304, headers=headers, cache_control=REVALIDATED)
     return Reply(market, headers=headers, cache_control=REVALIDATED)
 
 
 def _etag(market: PolledMarketV1) -> str:
-    """Return the market's version with the instant of its last change, so that no other books' version matches."""
-    return f'"{market.odds_version}-{(market.updated_at - EPOCH) // MICROSECOND:x}"'
+    """Return the market's version with the instant of its last change, so that no other books' version matches.
+
+    It is weak: the same market may be written with its fields in another order.
+    """
+    return f'W/"{market.odds_version}-{(market.updated_at - EPOCH) // MICROSECOND:x}"'
 
 
 def _names(if_none_match: str, tag: str) -> bool:
