@@ -12,6 +12,8 @@ from touchline.lab.markup import Markup, join, number, table, tag
 from touchline.lab.scales import Axis
 
 FAILED_SHOWN_MIN: Final = 0.12  # of a strip's height: one request of thousands is seen too
+LABEL_ABOVE_MAX: Final = 0.92  # a level that is higher has its label under it
+BAR_CUT: Final = 3.0
 DOTS_MAX: Final = 40  # a line of more points is drawn without dots
 SIDE: Final = 1000
 
@@ -138,22 +140,36 @@ def _column(x: Axis, at: float, height: float) -> str:
     return f"M{x.at(at) * SIDE:.1f} {SIDE}V{top:.1f}H{x.at(at + 1) * SIDE:.1f}V{SIDE}Z"
 
 
-def bars(title: str, summary: str, rows: Sequence[tuple[str, float | None, str, str]], label: str) -> Markup:
-    """Return a figure with a horizontal bar a row: name, value, what is written at its end, look."""
-    high = max((value for _, value, _, _ in rows if value is not None), default=0) or 1
+@dataclass(frozen=True)
+class Bar:
+    """A horizontal bar: what, how much, and what is written at its end and behind that."""
+
+    name: str
+    value: float | None
+    text: str
+    note: str = ""
+    look: str = "c1"
+
+
+def bars(title: str, summary: str, rows: Sequence[Bar]) -> Markup:
+    """Return a figure with a horizontal bar a row, a list that reads without it.
+
+    A bar that is `BAR_CUT` times longer than the first one is cut, with a gap in it.
+    """
+    values = [row.value for row in rows if row.value is not None]
+    high = max(values, default=0) or 1
+    if rows and rows[0].value:
+        high = min(high, BAR_CUT * rows[0].value)
     drawn = []
-    for name, value, text, look in rows:
-        width = 0.0 if value is None else 100 * max(0.0, value) / high
-        bar = tag(
-            "svg", tag("rect", width=f"{width:.2f}%", height="100%", class_=f"area {look}"), aria_hidden="true"
-        )
-        drawn.append(tag("li", tag("span", name, class_="bar-name"), bar, tag("span", text, class_="bar-value")))
-    return tag(
-        "figure",
-        _caption(title, summary),
-        tag("ul", *drawn, class_="bars", aria_label=label),
-        class_="chart",
-    )
+    for row in rows:
+        width = 0.0 if row.value is None else 100 * min(1.0, max(0.0, row.value) / high)
+        shapes = [tag("rect", width=f"{width:.2f}%", height="100%", class_=f"area {row.look}")]
+        if row.value is not None and row.value > high * 1.001:
+            shapes.append(tag("rect", x="92%", width="1.5%", height="100%", class_="cut"))
+        value = tag("span", f"{row.text} ", tag("span", row.note), class_="bar-value")
+        name = tag("span", row.name, class_="bar-name")
+        drawn.append(tag("li", name, tag("svg", *shapes, aria_hidden="true"), value))
+    return tag("figure", _caption(title, summary), tag("ul", *drawn, class_="bars"), class_="chart")
 
 
 def _figure(
@@ -197,7 +213,8 @@ def _figure(
         class_="frame",
         aria_hidden="true",
     )
-    return _wrap(title, summary, join([_legend(series), _keys(notes), frame]), xs, series, x)
+    keys = tag("div", _legend(series), _keys(notes), class_="keys")
+    return _wrap(title, summary, join([keys, frame]), xs, series, x)
 
 
 def _wrap(
@@ -264,7 +281,8 @@ def _words(notes: Notes, x: Axis, y: Axis) -> list[Markup]:
         else:
             words.append(tag("span", band.label, class_=f"under {band.look}", style=f"left:{middle:.2%}"))
     for level in notes.levels:
-        words.append(tag("span", level.label, class_="level-name", style=f"bottom:{y.at(level.at):.2%}"))
+        look = "level-name low" if y.at(level.at) > LABEL_ABOVE_MAX else "level-name"
+        words.append(tag("span", level.label, class_=look, style=f"bottom:{y.at(level.at):.2%}"))
     return words
 
 

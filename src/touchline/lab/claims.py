@@ -13,6 +13,8 @@ from touchline.lab.evidence import Evidence
 from touchline.lab.markup import milliseconds, number, percent, seconds
 from touchline.lab.measured import Measured
 
+BY_NONE: Final = "none: it needs the capacity model"
+BY_STREAM: Final = "any run of an architecture that pushes odds"
 AGREES_WITHIN: Final = 0.2  # of the claimed value, or of the nearer end of the claimed range
 
 
@@ -31,6 +33,7 @@ class Claim:
     about: str
     claimed: str
     measure: Callable[[Evidence], Measured | None]
+    measured_by: str  # the scenario that measures it
     low: float | None = None
     high: float | None = None
 
@@ -80,37 +83,68 @@ def _users(low: float, high: float) -> str:
 
 
 CLAIMS: Final = (
-    Claim("Each user polls every three seconds", "333 polls/s at 1,000 users", measures.polls_at_1000, 333, 333),
-    Claim("A fifth of the requests are bets", "about 67 bets/s at 1,000 users", measures.bets_at_1000, 67, 67),
-    Claim("What it serves for long", "about 500 requests/s", measures.requests_served, 500, 500),
-    Claim("Where polling becomes too much", _users(1000, 2000), measures.users_served, 1000, 2000),
-    Claim("The ceiling, whatever the pods", _users(3000, 5000), measures.users_ceiling, 3000, 5000),
-    Claim("What runs out first", "the database, by the polls' reads", measures.database_runs_out),
-    Claim("The load balancer never runs out", "never the bottleneck", measures.balancer_stands),
-    Claim("A poll, 99 of 100", "50 to 200 ms", measures.poll_p99_ms, 50, 200),
-    Claim("A bet, 99 of 100", "100 to 300 ms", measures.bet_p99_ms, 100, 300),
-    Claim("A poll's read, without load", f"about {milliseconds(15)}", measures.poll_p50_ms, 15, 15),
-    Claim("A bet, without load", f"about {milliseconds(100)}", measures.bet_p50_ms, 100, 100),
+    Claim(
+        "Each user polls every three seconds",
+        "333 polls/s at 1,000 users",
+        measures.polls_at_1000,
+        "knee",
+        333,
+        333,
+    ),
+    Claim(
+        "A fifth of the requests are bets", "about 67 bets/s at 1,000 users", measures.bets_at_1000, "knee", 67, 67
+    ),
+    Claim("What it serves for long", "about 500 requests/s", measures.requests_served, "knee", 500, 500),
+    Claim("Where polling becomes too much", _users(1000, 2000), measures.users_served, "knee", 1000, 2000),
+    Claim("The ceiling, whatever the pods", _users(3000, 5000), measures.users_ceiling, "knee", 3000, 5000),
+    Claim("What runs out first", "the database, by the polls' reads", measures.database_runs_out, "knee"),
+    Claim("The load balancer never runs out", "never the bottleneck", measures.balancer_stands, "knee"),
+    Claim("A poll, 99 of 100", "50 to 200 ms", measures.poll_p99_ms, "knee", 50, 200),
+    Claim("A bet, 99 of 100", "100 to 300 ms", measures.bet_p99_ms, "knee", 100, 300),
+    Claim("A poll's read, without load", f"about {milliseconds(15)}", measures.poll_p50_ms, "knee", 15, 15),
+    Claim("A bet, without load", f"about {milliseconds(100)}", measures.bet_p50_ms, "knee", 100, 100),
     Claim(
         "Bets refused because the price moved, in volatile moments",
         "10 to 20 % of them",
         measures.volatile_refusals,
+        "volatility",
         0.10,
         0.20,
     ),
-    Claim("That share at the peak", f"above {percent(0.2)}", measures.peak_refusals),
-    Claim("Settling 50,000 open bets one by one", f"about {seconds(50)}", fault_measures.settlement_s, 50, 50),
-    Claim("Live traffic while an event settles", "suffers", fault_measures.traffic_while_settling),
-    Claim("A pod dies while an event settles", "some are paid and some never", fault_measures.settlement_killed),
-    Claim("A bet sent again after a lost answer", "may be placed twice", fault_measures.bet_sent_again),
-    Claim("The database dies", "no odds and no bets: all is out", fault_measures.database_dies),
-    Claim("The session cache dies", "bets and balances go on, more slowly", fault_measures.cache_dies),
-    Claim("Every pod is unhealthy", "the balancer answers 502 to all", fault_measures.pods_unhealthy),
-    Claim("Odds cached in Redis", "at least 90 % fewer reads of the database", fault_measures.reads_saved),
-    Claim("Availability", "about 99 %: one request of 100 is lost", fault_measures.availability, 0.01, 0.01),
-    Claim("Odds pushed over WebSocket", "under 2 % of bets refused for a moved price", measures.pushed_refusals),
-    Claim("The balancer's own delay", f"about {milliseconds(1.5)}", measures.nothing, 1.5, 1.5),
-    Claim("Checking a token", f"about {milliseconds(3)} a request", measures.nothing, 3, 3),
-    Claim("Storage", "about 50 GB a year", measures.nothing),
-    Claim("Cost at 1,000 users", "about $730 a month", measures.nothing),
+    Claim("That share at the peak", f"above {percent(0.2)}", measures.peak_refusals, "volatility"),
+    Claim(
+        "Settling 50,000 open bets one by one",
+        f"about {seconds(50)}",
+        fault_measures.settlement_s,
+        "settlement",
+        50,
+        50,
+    ),
+    Claim("Live traffic while an event settles", "suffers", fault_measures.traffic_while_settling, "settlement"),
+    Claim(
+        "A pod dies while an event settles",
+        "some are paid and some never",
+        fault_measures.settlement_killed,
+        "faults",
+    ),
+    Claim("A bet sent again after a lost answer", "may be placed twice", fault_measures.bet_sent_again, "faults"),
+    Claim("The database dies", "no odds and no bets: all is out", fault_measures.database_dies, "faults"),
+    Claim("The session cache dies", "bets and balances go on, more slowly", fault_measures.cache_dies, "faults"),
+    Claim("Every pod is unhealthy", "the balancer answers 502 to all", fault_measures.pods_unhealthy, "faults"),
+    Claim(
+        "Odds cached in Redis", "at least 90 % fewer reads of the database", fault_measures.reads_saved, "ladder"
+    ),
+    Claim(
+        "Availability", "about 99 %: one request of 100 is lost", fault_measures.availability, "soak", 0.01, 0.01
+    ),
+    Claim(
+        "Odds pushed over WebSocket",
+        "under 2 % of bets refused for a moved price",
+        measures.pushed_refusals,
+        BY_STREAM,
+    ),
+    Claim("The balancer's own delay", f"about {milliseconds(1.5)}", measures.nothing, BY_NONE, 1.5, 1.5),
+    Claim("Checking a token", f"about {milliseconds(3)} a request", measures.nothing, BY_NONE, 3, 3),
+    Claim("Storage", "about 50 GB a year", measures.nothing, BY_NONE),
+    Claim("Cost at 1,000 users", "about $730 a month", measures.nothing, BY_NONE),
 )

@@ -6,7 +6,7 @@ Invariant: a measure reads the run's records alone, and is None where they don't
 from collections import Counter
 from itertools import pairwise
 from statistics import fmean
-from typing import Final
+from typing import Any, Final
 
 from touchline.lab.evidence import Evidence, answers
 from touchline.lab.markup import count, milliseconds, number, percent, seconds
@@ -16,7 +16,6 @@ from touchline.lab.saturation import extra, mean_extra
 
 SHOWS_S: Final = 10.0  # after a fault without an end, at most
 SUFFERS: Final = 1.2  # times slower
-OUT_MAX: Final = 0.05  # what may still be answered where all is out
 ON_MIN: Final = 0.95
 PAYOUTS: Final = "payouts"  # the checker's rule
 SETTLEMENT_BETS: Final = 50_000
@@ -26,6 +25,11 @@ def window(fault: Fault) -> tuple[float, float]:
     """Return the seconds in which a fault shows."""
     until = fault.at_s + SHOWS_S if fault.until_s is None else fault.until_s
     return fault.at_s, max(until, fault.at_s + 1)
+
+
+def stretch(fault: Fault) -> tuple[float, float]:
+    """Return the seconds that a fault lasted; an instant is nothing wide."""
+    return fault.at_s, fault.at_s if fault.until_s is None else fault.until_s
 
 
 def share_answered(evidence: Evidence, kind: str, low_s: float, high_s: float) -> float | None:
@@ -45,16 +49,44 @@ def faults_of(evidence: Evidence, *words: str) -> list[Fault]:
     return [fault for fault in evidence.run.faults if any(word in fault.what.lower() for word in words)]
 
 
+def noted(evidence: Evidence, fault: Fault) -> dict[str, Any]:
+    """Return what the scenario noted of a fault in the run's findings, by its name; nothing where it did not."""
+    for finding in evidence.run.findings.values():
+        for one in finding if isinstance(finding, list) else [finding]:
+            if isinstance(one, dict) and one.get("fault") == fault.what:
+                return one
+    return {}
+
+
+def out_s(evidence: Evidence, fault: Fault, kind: str) -> float | None:
+    """Return for how long requests of a kind failed in a fault: as noted, else by seconds; None without any."""
+    seen = noted(evidence, fault).get(kind)
+    if isinstance(seen, dict) and isinstance(seen.get("unavailable_s"), int | float):
+        return float(seen["unavailable_s"])
+    low, high = window(fault)
+    within = [
+        second
+        for second in evidence.seconds_by_kind.get(kind, [])
+        if int(low) <= second.t_s < high and second.offered
+    ]
+    return float(sum(answered(second) < second.offered for second in within)) if within else None
+
+
 def database_dies(evidence: Evidence) -> Measured | None:
-    """Return what was still answered while PostgreSQL was away."""
-    found = _shares(evidence, "postgres", "database")
-    if found is None:
+    """Return for how long polls and bets failed when PostgreSQL was killed, in the fault where it was longest."""
+    found = [
+        (polls, bets)
+        for fault in faults_of(evidence, "postgres", "database")
+        if (polls := out_s(evidence, fault, "odds")) is not None
+        and (bets := out_s(evidence, fault, "bet")) is not None
+    ]
+    if not found:
         return None
-    polls, bets = found.get("odds"), found.get("bet")
-    rest = [share for share in (polls, bets) if share is not None]
-    text = f"{percent(polls)} of the polls and {percent(bets)} of the bets were answered"
+    polls, bets = max(found)
     why = "Every poll reads the database, and so does every bet; it is started again by itself."
-    return Measured(text, why, holds=bool(rest) and max(rest) <= OUT_MAX)
+    return Measured(
+        f"polls failed for {seconds(polls)}, bets for {seconds(bets)}", why, holds=min(polls, bets) > 0
+    )
 
 
 def cache_dies(evidence: Evidence) -> Measured | None:
@@ -100,33 +132,48 @@ def _shares(evidence: Evidence, *words: str) -> dict[str, float] | None:
 
 def bet_sent_again(evidence: Evidence) -> Measured | None:
     """Return how many bets that were sent again were placed twice, with a key and without one."""
-    try:
-        keyed, bare = _sent_again(evidence)
-    except Unreadable:
+    sorts = _noted_again(evidence) or _sent_again(evidence)
+    if sorts is None:
         return None
-    if not keyed and not bare:
-        return None
-    twice = {"with": sum(placed > 1 for placed in keyed), "without": sum(placed > 1 for placed in bare)}
-    text = f"{twice['with']} of {number(len(keyed))} with a key, {twice['without']} of {number(len(bare))} without"
+    (keyed, keyed_twice), (bare, bare_twice) = sorts
+    text = f"{keyed_twice} of {number(keyed)} with a key, {bare_twice} of {number(bare)} without"
     why = "Under a key, a bet that is sent again is answered with the first one; without a key nothing can tell."
-    return Measured(f"placed twice: {text}", why, holds=twice["without"] > 0)
+    return Measured(f"placed twice: {text}", why, holds=bare_twice > 0)
 
 
-def _sent_again(evidence: Evidence) -> tuple[list[int], list[int]]:
-    """Return how often each bet that was sent again was placed, those with a key and those without."""
-    keyed: Counter[tuple[str, ...]] = Counter()
-    bare: Counter[tuple[str, ...]] = Counter()
+Sorts = tuple[tuple[int, int], tuple[int, int]]  # with a key and without one: bets sent again, those placed twice
+
+
+def _noted_again(evidence: Evidence) -> Sorts | None:
+    for fault in evidence.run.faults:
+        sorts = [noted(evidence, fault).get(name) for name in ("with_key", "without_key")]
+        if all(isinstance(sort, dict) and {"meant", "placed_twice"} <= sort.keys() for sort in sorts):
+            keyed, bare = ((int(sort["meant"]), int(sort["placed_twice"])) for sort in sorts if sort)
+            return keyed, bare
+    return None
+
+
+def _sent_again(evidence: Evidence) -> Sorts | None:
+    """Return what clients saw of bets that they sent again; None where none was."""
     again: set[tuple[str, ...]] = set()
     bets: dict[tuple[str, ...], set[str]] = {}
-    for attempt in read_lines(evidence.path / BETS, BetAttempt, torn=True):
-        name = _intention(attempt)
-        if attempt.attempt > 1:
-            again.add(name)
-        if attempt.bet is not None:
-            bets.setdefault(name, set()).add(str(attempt.bet.get("bet_id")))
-    for name in again:
-        (keyed if name[1] else bare)[name] = len(bets.get(name, ()))
-    return list(keyed.values()), list(bare.values())
+    try:
+        for attempt in read_lines(evidence.path / BETS, BetAttempt, torn=True):
+            name = _intention(attempt)
+            if attempt.attempt > 1:
+                again.add(name)
+            if attempt.bet is not None:
+                bets.setdefault(name, set()).add(str(attempt.bet.get("bet_id")))
+    except Unreadable:
+        return None
+    keyed = [name for name in again if name[1]]
+    bare = [name for name in again if not name[1]]
+    if not again:
+        return None
+    return (
+        (len(keyed), sum(len(bets.get(name, ())) > 1 for name in keyed)),
+        (len(bare), sum(len(bets.get(name, ())) > 1 for name in bare)),
+    )
 
 
 def _intention(attempt: BetAttempt) -> tuple[str, ...]:

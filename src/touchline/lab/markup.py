@@ -5,10 +5,12 @@ Invariant: text becomes HTML in `tag` and in nothing else, and is escaped there;
 
 import html
 import math
+import re
 from collections.abc import Iterable, Sequence
 from typing import Final
 
 _VOID: Final = frozenset({"meta", "link", "br", "path", "line", "rect", "circle"})  # no end tag, or closed at once
+_UNIT: Final = re.compile(r"(?<=\d) (?=(?:ms|s|min|MiB)\b|%)")
 _SHORT: Final = ((1e9, "G"), (1e6, "M"))
 
 Cell = "str | float | Markup | None"
@@ -32,12 +34,15 @@ def tag(name: str, /, *children: object, **attributes: object) -> Markup:
     return Markup(f"<{name}{written}>{join(children)}</{name}>")
 
 
-def join(children: Iterable[object], between: str = "") -> Markup:
+def join(children: Iterable[object]) -> Markup:
     """Return the children beside each other; what is not `Markup` is escaped, None is nothing."""
-    written = (
-        child if isinstance(child, Markup) else html.escape(str(child)) for child in children if child is not None
-    )
-    return Markup(html.escape(between).join(written))
+    written = (child if isinstance(child, Markup) else _escape(child) for child in children if child is not None)
+    return Markup("".join(written))
+
+
+def _escape(child: object) -> str:
+    """Return text as HTML, with each number and its unit on one line."""
+    return _UNIT.sub("\u00a0", html.escape(str(child)))
 
 
 def table(
@@ -109,7 +114,19 @@ def percent(share: float | None) -> str:
         return "<0.01 %"
     if 99.99 < points < 100:
         return ">99.99 %"
-    return f"{number(round(points, 2))} %" if points < 10 or points > 90 else f"{points:.0f} %"
+    places = 0 if 10 <= points <= 90 else 1 if 1 <= points <= 99 else 2
+    return f"{round(points, places):g} %"
+
+
+def change_ms(before: float | None, after: float | None) -> str:
+    """Return two times beside each other: 24.4 → 31 ms."""
+    first, second = milliseconds(before), milliseconds(after)
+    unit = second.partition(" ")[2]
+    return (
+        f"{first.removesuffix(' ' + unit)} → {second}"
+        if first.partition(" ")[2] == unit
+        else f"{first} → {second}"
+    )
 
 
 def count(amount: int, one: str, many: str | None = None) -> str:

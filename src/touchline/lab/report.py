@@ -13,9 +13,9 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
-from touchline.lab.claims import Verdict, judge_claims
+from touchline.lab.claims import Judgement, Verdict, judge_claims
 from touchline.lab.evidence import KINDS, Evidence, read_evidence
-from touchline.lab.markup import Markup, count, join, listed, milliseconds, number, seconds, table, tag
+from touchline.lab.markup import Markup, count, join, listed, milliseconds, number, percent, seconds, table, tag
 from touchline.lab.records import BETS, CHECKS, METERS, REPORT, RUN, SECONDS, STEPS
 from touchline.lab.saturation import LATE_P99_MS_MAX, late_ms
 from touchline.lab.sections import faults, knee, ladder, settlement, soak, timeline, volatility
@@ -206,61 +206,72 @@ def _rest(evidence: Evidence) -> list[Markup]:
 
 def _claims(evidence: Evidence) -> Markup:
     judgements = judge_claims(evidence)
-    rows = []
-    for judged in judgements:
-        measured = judged.measured
-        ratio = "–" if judged.ratio is None else "within" if judged.ratio == 1 else f"× {number(judged.ratio)}"
-        cells = [
-            tag("th", judged.claim.about, scope="row"),
-            tag("td", judged.claim.claimed, data_name="claimed"),
-            tag("td", "–" if measured is None else measured.text, class_=_none(measured), data_name="measured"),
-            tag("td", ratio, class_="none" if judged.ratio is None else "num", data_name="ratio"),
-            tag("td", tag("span", judged.verdict.value, class_="badge-text")),
-            tag("td", "" if measured is None else measured.why, class_=_none(measured)),
-        ]
-        rows.append(tag("tr", *cells, data_verdict=judged.verdict.name.lower()))
+    known = [judged for judged in judgements if judged.verdict is not Verdict.NOT_MEASURED]
     heads = ("claim", "claimed", "measured", "ratio", "verdict", "why")
     head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads)))
-    body = tag("table", head, tag("tbody", *rows), class_="claims")
-    known = [judged for judged in judgements if judged.verdict is not Verdict.NOT_MEASURED]
+    body = tag("table", head, tag("tbody", *(_claim(judged) for judged in known)), class_="claims")
+    scroll = tag("div", body, class_="scroll", tabindex="0", role="region", aria_label="Claims")
     agreed = sum(judged.verdict is Verdict.AGREES for judged in known)
     told = (
         f"Of {count(len(judgements), 'claim')} of the naive architecture, this run measures {number(len(known))}; "
         f"{number(agreed)} of them agree, within 20 % where they are numbers."
     )
-    scroll = tag("div", body, class_="scroll", tabindex="0", role="region", aria_label="Claims")
-    return tag("section", tag("h2", "The seed's claims"), tag("p", told), tag("div", scroll, class_="card"))
+    rest = [
+        (judged.claim.about, judged.claim.claimed, judged.claim.measured_by)
+        for judged in judgements
+        if judged.verdict is Verdict.NOT_MEASURED
+    ]
+    others = tag(
+        "details",
+        tag("summary", f"{count(len(rest), 'claim')} not measured in this run, and what measures them"),
+        table(["claim", "claimed", "measured by"], rest, caption="Claims that are not measured in this run"),
+    )
+    shown = tag("div", scroll if known else None, others if rest else None, class_="card")
+    return tag("section", tag("h2", "The seed's claims"), tag("p", told), shown)
 
 
-def _none(measured: object) -> str | None:
-    return "none" if measured is None else None
+def _claim(judged: Judgement) -> Markup:
+    assert judged.measured is not None
+    ratio = (
+        "–" if judged.ratio is None else "within" if judged.ratio == 1 else f"× {number(round(judged.ratio, 2))}"
+    )
+    return tag(
+        "tr",
+        tag("th", judged.claim.about, scope="row"),
+        tag("td", judged.claim.claimed, data_name="claimed"),
+        tag("td", judged.measured.text, data_name="measured"),
+        tag("td", ratio, class_="none" if judged.ratio is None else "num", data_name="ratio"),
+        tag("td", tag("span", judged.verdict.value, class_="badge-text")),
+        tag("td", judged.measured.why),
+        data_verdict=judged.verdict.name.lower(),
+    )
 
 
 def _steps(evidence: Evidence) -> Markup | None:
     rows = []
-    for step in evidence.run.steps:
+    for index, step in enumerate(evidence.run.steps, start=1):
         for kind in evidence.kinds:
             result = evidence.result(step, kind)
             if result is None:
                 continue
             took = (result.p50_ms, result.p90_ms, result.p95_ms, result.p99_ms, result.p999_ms, result.max_ms)
-            failed = sum(amount for status, amount in result.statuses.items() if status >= "5")
             rows.append(
                 [
                     step.name,
+                    index,
                     KINDS.get(kind, kind),
                     result.users,
                     round(result.offered_per_s, 1),
                     round(result.achieved_per_s, 1),
                     *(milliseconds(value) for value in took),
                     milliseconds(result.late_p99_ms),
-                    failed,
+                    percent(1 - result.achieved_per_s / result.offered_per_s) if result.offered_per_s else "–",
                 ]
             )
     if not rows:
         return None
     percentiles = ("p50", "p90", "p95", "p99", "p99.9", "most")
-    heads = ["step", "kind", "users", "offered/s", "answered/s", *percentiles, "late p99", "5xx"]
+    heads = ["step", "no.", "kind", "users", "offered/s", "answered/s", *percentiles, "late p99", "failed"]
     told = "Latency counts from the instant at which a request was due; late is the generator's own part of it."
     late = [step.name for step in evidence.run.steps if late_ms(evidence, step) > LATE_P99_MS_MAX]
     if late:
@@ -289,8 +300,8 @@ def _rules(evidence: Evidence) -> Markup | None:
         more = len(rule.violations) - len(told)
         lines = [tag("div", text) for text in told + [f"and {number(more)} more, in {CHECKS}"] * (more > 0)]
         kept = "kept" if not rule.violations else join(lines)
-        rows.append([f"{rule.name}: {RULES.get(rule.name, '')}".rstrip(": "), rule.checked, kept])
-    inner = table(["rule", "checked", "found"], rows, caption="Rules")
+        rows.append([rule.name, RULES.get(rule.name, "–"), rule.checked, kept])
+    inner = table(["rule", "what must hold", "checked", "found"], rows, caption="Rules")
     told_of = "From what clients saw and, apart from it, from the books."
     return tag("section", tag("h2", "The money"), tag("p", told_of), tag("div", inner, class_="card"))
 

@@ -180,7 +180,8 @@ def what_ran_out(evidence: Evidence, step: Step) -> Resource | None:
 def _machine(parts: dict[str, float], cores: int, figures: str) -> Resource:
     group, most = _largest(parts)[0]
     owner = part_name(group)
-    taken = "most of it" if most > sum(parts.values()) / 2 else f"{percent(most / sum(parts.values()))} of it"
+    share = most / sum(parts.values())
+    taken = "mostly" if share > 0.5 else f"{percent(share)} of them" if cores > 1 else f"{percent(share)} of it"
     machine = f"the machine's {WORDS[cores] if cores < len(WORDS) else cores} cores run out"
     if cores == 1:
         machine = "the machine's only core runs out"

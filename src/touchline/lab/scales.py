@@ -22,6 +22,7 @@ class Axis:
     low: float
     high: float
     log: bool = False
+    unit: float = 1.0  # what is labelled: 60 where values are seconds and labels are round minutes
     text: Callable[[float], str] = number
 
     def at(self, value: float) -> float:
@@ -37,7 +38,7 @@ class Axis:
         return self._log_ticks() if self.log else self._linear_ticks()
 
     def _linear_ticks(self) -> list[float]:
-        step = _round_step((self.high - self.low) / TICKS_ABOUT)
+        step = self.unit * _round_step((self.high - self.low) / self.unit / TICKS_ABOUT)
         first, last = math.ceil(self.low / step - 1e-9), math.floor(self.high / step + 1e-9)
         return [round(index * step, 9) for index in range(first, last + 1)]
 

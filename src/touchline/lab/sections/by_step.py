@@ -45,13 +45,10 @@ def _users_axis(steps: Sequence[Step]) -> Axis:
     return linear_axis("users", [float(step.users) for step in steps])
 
 
-def _notes(x: Axis, knee: Knee, levels: Sequence[Level] = ()) -> Notes:
+def _notes(knee: Knee, levels: Sequence[Level] = (), bands: Sequence[Band] = ()) -> Notes:
     marks = []
     if knee.last is not None and knee.first_not is not None:
         marks = [Mark(knee.last.step.users, f"knee: {number(knee.last.step.users)} users")]
-    bands = [
-        Band(low, min(high, x.high), label, "claim") for low, high, label in SEED_USERS if low < x.high * 0.95
-    ]
     return Notes(marks=marks, bands=bands, levels=levels)
 
 
@@ -70,8 +67,11 @@ def throughput_chart(evidence: Evidence, steps: Sequence[Step], knee: Knee) -> M
         share = _share(evidence, first)
         summary += f" At {number(first.users)} users {percent(share)} of what was asked is answered."
     x, y = _users_axis(steps), linear_axis("requests a second", [*offered, *achieved])
+    bands = [
+        Band(low, min(high, x.high), label, "claim") for low, high, label in SEED_USERS if low < x.high * 0.95
+    ]
     levels = [Level(SEED_REQUESTS_PER_S, "seed: 500 requests/s")] if y.high > SEED_REQUESTS_PER_S else []
-    return line_chart("Offered and answered", summary, users, series, x, y, _notes(x, knee, levels))
+    return line_chart("Offered and answered", summary, users, series, x, y, _notes(knee, levels, bands))
 
 
 def _whole(value: float) -> str:
@@ -105,7 +105,7 @@ def percentiles_chart(
     late = max((late_ms(evidence, step) for step in steps), default=0.0)
     summary += f" Of it, the load generator's own lateness: at most {milliseconds(late)}."
     x, y = _users_axis(steps), log_axis("ms, from the intended send time", [*values, bound_ms], text=milliseconds)
-    notes = _notes(x, knee, [Level(bound_ms, f"service level: {bound}")])
+    notes = _notes(knee, [Level(bound_ms, f"service level: {bound}")])
     return line_chart(title, summary, users, series, x, y, notes)
 
 
@@ -128,7 +128,7 @@ def cpu_chart(evidence: Evidence, steps: Sequence[Step], knee: Knee) -> Markup |
     x = _users_axis(steps)
     y = linear_axis("CPU, one core is 100 %", [limit, *totals.values()], text=_percents)
     summary = knee.ran_out.figures if knee.ran_out else "No meter shows a resource that was used up."
-    notes = _notes(x, knee, [Level(limit, "all cores")])
+    notes = _notes(knee, [Level(limit, "all cores")])
     return line_chart("What it took", summary, [float(step.users) for step in steps], series, x, y, notes)
 
 

@@ -4,12 +4,13 @@ Invariant: an answer that refuses for a reason counts as an answer; what failed 
 """
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Final
 
 from touchline.lab.charts import Band, Series, strips
-from touchline.lab.evidence import Evidence
-from touchline.lab.fault_measures import answered, share_answered, window
-from touchline.lab.markup import Markup, count, listed, number, percent, seconds
+from touchline.lab.evidence import KINDS, Evidence
+from touchline.lab.fault_measures import answered, noted, out_s, share_answered, stretch, window
+from touchline.lab.markup import Markup, count, listed, milliseconds, number, percent, seconds, tag
 from touchline.lab.records import Fault
 from touchline.lab.scales import Axis
 from touchline.lab.sections.parts import Section
@@ -32,7 +33,7 @@ def section(evidence: Evidence) -> Section:
     worst = max(faults, key=lambda fault: failed[fault.what])
     unseen = [fault for fault in faults if not failed[fault.what]]
     if failed[worst.what]:
-        told = f"the worst, {_lower(worst.what)}, cost users {seconds(failed[worst.what])} with failed requests"
+        told = f"the worst, {_lower(worst.what)}, cost users {seconds(failed[worst.what])} of failed requests"
     else:
         told = "users saw none of them"
     money = _money(evidence)
@@ -41,7 +42,7 @@ def section(evidence: Evidence) -> Section:
     figures = [
         ("faults", number(len(faults))),
         ("that no user saw", number(len(unseen))),
-        ("seconds with failed requests", number(sum(failed.values()))),
+        ("time with failed requests, in all", seconds(sum(failed.values()))),
     ]
     return Section(headline, detail, figures, charts)
 
@@ -67,25 +68,57 @@ def span(evidence: Evidence, fault: Fault) -> tuple[int, int]:
     return max(0, int(low) - BEFORE_S), max(int(end), int(low) + 2)
 
 
-def failed_s(evidence: Evidence, fault: Fault) -> int:
-    """Return in how many seconds of a fault's stretch a request failed."""
-    _, high = span(evidence, fault)
-    found = {
-        second.t_s
-        for second in evidence.seconds
-        if int(fault.at_s) <= second.t_s < high and answered(second) < second.offered
-    }
-    return len(found)
+def failed_s(evidence: Evidence, fault: Fault) -> float:
+    """Return for how long requests of the kind that suffered most failed."""
+    found = [out_s(evidence, fault, kind) for kind in KINDS]
+    return max((value for value in found if value is not None), default=0.0)
 
 
 def _timeline(evidence: Evidence, fault: Fault) -> Markup:
     low, high = span(evidence, fault)
     xs = [float(second) for second in range(low, high)]
     rows = [Series(kind_name(kind), _failed(evidence, kind, low, high), "c1", percent) for kind in evidence.kinds]
-    begin, end = window(fault)
-    lasted = Band(begin, min(end, high), "fault")
+    lasted = Band(*stretch(fault), "fault")
     x = Axis("seconds since the start", float(low), float(high), text=lambda second: f"{second:,.0f}")
-    return strips(fault_label(fault.what, fault.at_s), _told(evidence, fault), xs, rows, x, lasted)
+    if all(value is None for row in rows for value in row.values):
+        rows = []
+    title, told = fault_label(fault.what, fault.at_s), _told(evidence, fault)
+    return strips(title, told, xs, rows, x, lasted, _noted(noted(evidence, fault)))
+
+
+def _noted(found: Mapping[str, object]) -> Markup | None:
+    """Return what the scenario noted of a fault, as a list; None where it noted nothing."""
+    lines = []
+    for name, value in found.items():
+        if name == "fault" or value is None:
+            continue
+        text = _looks(value) if name in KINDS and isinstance(value, dict) else _plain(value)
+        lines += [tag("dt", kind_name(name) if name in KINDS else name.replace("_", " ")), tag("dd", text)]
+    return tag("dl", *lines, class_="noted") if lines else None
+
+
+def _looks(seen: Mapping[str, object]) -> str:
+    failed, again, p99 = (_number(seen.get(name)) for name in ("unavailable_s", "whole_again_s", "p99_ms"))
+    told = "never failed" if not failed else f"failed for {seconds(failed)}"
+    if failed:
+        told += ", and was not served again" if again is None else f", served again after {seconds(again)}"
+    answers = seen.get("answers")
+    if isinstance(answers, dict):
+        told += f"; {', '.join(f'{name} × {_plain(amount)}' for name, amount in answers.items())}"
+    return told if p99 is None else f"{told}; p99 {milliseconds(p99)}"
+
+
+def _number(value: object) -> float | None:
+    return float(value) if isinstance(value, int | float) else None
+
+
+def _plain(value: object) -> str:
+    """Return a noted value as text."""
+    if isinstance(value, dict):
+        return ", ".join(f"{_plain(amount)} {name.replace('_', ' ')}" for name, amount in value.items())
+    if isinstance(value, list):
+        return ", ".join(_plain(one) for one in value)
+    return number(value) if isinstance(value, int | float) else str(value)
 
 
 def _failed(evidence: Evidence, kind: str, low: int, high: int) -> list[float | None]:
@@ -101,22 +134,21 @@ def _told(evidence: Evidence, fault: Fault) -> str:
     """Return what users saw, in sentences."""
     _, high = span(evidence, fault)
     begin, end = window(fault)
-    shares = [
-        f"{percent(share)} of {kind_name(kind)}"
-        for kind in evidence.kinds
-        if (share := share_answered(evidence, kind, int(begin), end)) is not None
-    ]
+    found = {kind: share_answered(evidence, kind, int(begin), end) for kind in evidence.kinds}
+    shares = [f"{percent(share)} of {kind_name(kind)}" for kind, share in found.items() if share is not None]
+    whole = all(share in (None, 1.0) for share in found.values())
     seen: Counter[str] = Counter()
     for second in evidence.seconds:
         if int(begin) <= second.t_s < high and answered(second) < second.offered:
             seen.update({code: amount for code, amount in reasons(second).items() if code in _FAILURES})
     told = ["It was an instant." if fault.until_s is None else f"It lasted {seconds(fault.until_s - fault.at_s)}."]
     if shares:
-        told.append(f"Answered in it: {listed(shares)}.")
+        told.append("All requests were answered." if whole else f"Answered meanwhile: {listed(shares)}.")
     if seen:
         most = [f"{reason_name(code)} × {number(amount)}" for code, amount in seen.most_common(3)]
         told.append(f"Failures said: {listed(most)}.")
-    told.append(_recovery(evidence, int(begin), high, end))
+    if not whole or seen:
+        told.append(_recovery(evidence, int(begin), high, end))
     return " ".join(told)
 
 
@@ -128,7 +160,7 @@ def _recovery(evidence: Evidence, begin: int, high: int, end: float) -> str:
         if offered and got / offered < WELL:
             bad.append(at)
     if not bad:
-        return "No second of it had more than 1 % of its requests fail."
+        return "In no second did more than 1 % of the requests fail."
     last = bad[-1] + 1
     if last >= high:
         return "Users were not served again in what was watched."

@@ -4,17 +4,29 @@ Invariant: what is compared was measured in the same run; its gain is against th
 """
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from typing import Final
 
-from touchline.lab.charts import bars
+from touchline.lab.charts import Bar, bars
 from touchline.lab.evidence import Evidence
-from touchline.lab.markup import Markup, count, listed, milliseconds, number, percent, table, tag
+from touchline.lab.markup import Markup, count, milliseconds, number, percent, table, tag
 from touchline.lab.measures import refused_share
 from touchline.lab.records import Step
 from touchline.lab.saturation import cpu_by_group, mean_extra
 from touchline.lab.sections.parts import Section
 
-Of = Callable[[Step], float | None]
-MATTERS = 0.05  # a smaller change is told as none
+MATTERS: Final = 0.05  # a smaller change is told as none
+REFUSED: Final = "Bets refused for a moved price"
+
+
+@dataclass(frozen=True)
+class Compared:
+    """One figure of every rung."""
+
+    title: str
+    told: str
+    of: Callable[[Step], float | None]
+    text: Callable[[float | None], str]
 
 
 def section(evidence: Evidence) -> Section:
@@ -22,63 +34,70 @@ def section(evidence: Evidence) -> Section:
     steps = list(evidence.steps)
     if len(steps) < 2:
         return Section("Fewer than two rungs were run: nothing can be compared.")
-    measured: list[tuple[str, str, Of, Callable[[float | None], str]]] = [
-        ("A poll, 99 of 100", "Shorter is better.", lambda step: _of(evidence, step, "odds"), milliseconds),
-        ("A bet, 99 of 100", "Shorter is better.", lambda step: _of(evidence, step, "bet"), milliseconds),
-        ("Answers a second", "Longer is better.", lambda step: _rate(evidence, step), _per_s),
-        ("Bets refused for a moved price", "Shorter is better.", lambda step: _refused(evidence, step), percent),
-        ("Transactions of PostgreSQL a second", "Shorter is better.", lambda step: _work(evidence, step), _per_s),
-        (
-            "CPU for an answer",
-            "Pods, PostgreSQL and Valkey together.",
-            lambda step: _cost(evidence, step),
-            milliseconds,
-        ),
-    ]
-    charts = [_bars(title, told, steps, what, text) for title, told, what, text in measured]
+    compared = _compared(evidence)
+    charts = [_bars(one, steps) for one in compared if any(one.of(step) is not None for step in steps)]
     users = sorted({step.users for step in steps})
-    load = f"Every rung had {number(users[0])} users." if len(users) == 1 else ""
-    return Section(
-        _headline(evidence, steps),
-        f"{load} Each bar is one rung; the change is against {steps[0].name}.".strip(),
-        _figures(evidence, steps),
-        [tag("div", *(chart for chart in charts if chart is not None), class_="pair"), _rungs(steps)],
-    )
+    load = f"Every rung had {number(users[0])} users. " if len(users) == 1 else ""
+    detail = f"{load}Each bar is one rung; the change is against {steps[0].name}."
+    return Section(_headline(compared, steps), detail, _figures(compared, steps), [*charts, _rungs(steps)])
 
 
-def _headline(evidence: Evidence, steps: Sequence[Step]) -> str:
-    first = steps[0]
-    plain = _of(evidence, first, "odds")
-    gains = [(took, step) for step in steps[1:] if (took := _of(evidence, step, "odds")) is not None]
-    if plain is None or not gains:
-        return f"{count(len(steps), 'rung')} were run; polls were not measured in all of them."
-    best, step = min(gains, key=lambda pair: pair[0])
-    if best > plain * (1 - MATTERS):
-        return f"No rung makes polls faster than {first.name}, {milliseconds(plain)} at p99, under this load."
-    told = f"{step.name} takes a poll from {milliseconds(plain)} to {milliseconds(best)} at p99"
-    refusals = [(share, rung) for rung in steps[1:] if (share := _refused(evidence, rung)) is not None]
-    before = _refused(evidence, first)
-    if before and refusals:
-        least, rung = min(refusals, key=lambda pair: pair[0])
-        if least < before * (1 - MATTERS):
-            told += f"; {rung.name} takes refused bets from {percent(before)} to {percent(least)}"
-    return told + "."
-
-
-def _figures(evidence: Evidence, steps: Sequence[Step]) -> list[tuple[str, str]]:
-    slower = [step.name for step in steps[1:] if _slower(evidence, steps[0], step)]
+def _compared(evidence: Evidence) -> list[Compared]:
     return [
-        ("rungs", number(len(steps))),
-        ("slower polls than the first rung", listed(slower) if slower else "none"),
+        Compared(
+            "A poll, 99 of 100", "Shorter is better.", lambda step: _p99(evidence, step, "odds"), milliseconds
+        ),
+        Compared("A bet, 99 of 100", "Shorter is better.", lambda step: _p99(evidence, step, "bet"), milliseconds),
+        Compared(REFUSED, "Shorter is better.", lambda step: _refused(evidence, step), percent),
+        Compared("PostgreSQL's transactions", "Shorter is better.", lambda step: _work(evidence, step), _per_s),
+        Compared(
+            "CPU for an answer", "Pods, PostgreSQL, Valkey.", lambda step: _cost(evidence, step), milliseconds
+        ),
+        Compared("Requests answered", "Longer is better.", lambda step: _rate(evidence, step), _per_s),
     ]
 
 
-def _slower(evidence: Evidence, first: Step, step: Step) -> bool:
-    plain, took = _of(evidence, first, "odds"), _of(evidence, step, "odds")
-    return plain is not None and took is not None and took > plain * (1 + MATTERS)
+def _best(compared: Compared, steps: Sequence[Step]) -> tuple[Step, float, float] | None:
+    """Return the first rung that is as good as any, what it has and what V0 has; None where none gains."""
+    first = compared.of(steps[0])
+    found = [(step, value) for step in steps[1:] if (value := compared.of(step)) is not None]
+    if not first or not found:
+        return None
+    least = min(value for _, value in found)
+    if least > first * (1 - MATTERS):
+        return None
+    step, value = next((step, value) for step, value in found if value <= least + first * MATTERS)
+    return step, value, first
 
 
-def _of(evidence: Evidence, step: Step, kind: str) -> float | None:
+def _headline(compared: Sequence[Compared], steps: Sequence[Step]) -> str:
+    polls, refused = compared[0], compared[2]
+    first = polls.of(steps[0])
+    if first is None:
+        return f"{count(len(steps), 'rung')} were run; polls were not measured in all of them."
+    told = []
+    if best := _best(polls, steps):
+        step, value, first = best
+        told.append(f"{step.name} takes a poll from {milliseconds(first)} to {milliseconds(value)} at p99")
+    else:
+        told.append(f"No rung makes polls faster than {steps[0].name}, {milliseconds(first)} at p99")
+    if best := _best(refused, steps):
+        step, value, first = best
+        told.append(f"{step.name} takes refused bets from {percent(first)} to {percent(value)}")
+    return f"{'; '.join(told)}."
+
+
+def _figures(compared: Sequence[Compared], steps: Sequence[Step]) -> list[tuple[str, str]]:
+    found = []
+    for one in compared[:5]:
+        best = _best(one, steps)
+        if best is not None:
+            step, value, first = best
+            found.append((f"{one.title}, by {step.name}", f"{_change(first, value)}"))
+    return found
+
+
+def _p99(evidence: Evidence, step: Step, kind: str) -> float | None:
     result = evidence.result(step, kind)
     return None if result is None else result.p99_ms
 
@@ -106,17 +125,14 @@ def _per_s(value: float | None) -> str:
     return "–" if value is None else f"{number(round(value))}/s"
 
 
-def _bars(
-    title: str, told: str, steps: Sequence[Step], what: Of, text: Callable[[float | None], str]
-) -> Markup | None:
-    values = [what(step) for step in steps]
-    if all(value is None for value in values):
-        return None
+def _bars(compared: Compared, steps: Sequence[Step]) -> Markup:
+    first = compared.of(steps[0])
     rows = []
-    for index, (step, value) in enumerate(zip(steps, values, strict=True)):
-        change = _change(values[0], value) if index else ""
-        rows.append((step.name, value, f"{text(value)} {change}".strip(), "c1" if index else "c7"))
-    return bars(title, told, rows, title)
+    for index, step in enumerate(steps):
+        value = compared.of(step)
+        note = _change(first, value) if index else ""
+        rows.append(Bar(step.name, value, compared.text(value), note, "c1" if index else "c7"))
+    return bars(compared.title, compared.told, rows)
 
 
 def _change(first: float | None, value: float | None) -> str:
@@ -124,10 +140,10 @@ def _change(first: float | None, value: float | None) -> str:
         return ""
     change = value / first - 1
     if abs(change) < MATTERS:
-        return "(same)"
+        return "same"
     if change >= 1:
-        return f"(× {number(round(value / first, 1))})"
-    return f"({'+' if change > 0 else '−'}{abs(change) * 100:.0f} %)"
+        return f"× {number(round(value / first, 1))}"
+    return f"{'+' if change > 0 else '−'}{abs(change) * 100:.0f} %"
 
 
 def _rungs(steps: Sequence[Step]) -> Markup:

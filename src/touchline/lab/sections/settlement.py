@@ -6,7 +6,7 @@ Invariant: the time is from the first bet that was paid to the last, as the mete
 from touchline.lab.charts import Series, line_chart
 from touchline.lab.evidence import Evidence, column_starts, columns
 from touchline.lab.fault_measures import SETTLEMENT_BETS, progress, settlement_pace, slowed
-from touchline.lab.markup import Markup, count, milliseconds, number, seconds
+from touchline.lab.markup import Markup, change_ms, count, milliseconds, number, seconds
 from touchline.lab.scales import linear_axis
 from touchline.lab.sections.parts import Section
 from touchline.lab.sections.timeline import time_axis, time_notes
@@ -31,11 +31,9 @@ def section(evidence: Evidence) -> Section:
         (f"50,000 bets at this rate (seed: {seconds(50)})", seconds(took_s * SETTLEMENT_BETS / bets)),
     ]
     if polls is not None:
-        figures.append(("polls' p99 before and meanwhile", f"{milliseconds(polls[0])} → {milliseconds(polls[1])}"))
+        figures.append(("polls' p99 before and meanwhile", change_ms(*polls)))
     if placed is not None:
-        figures.append(
-            ("bets' p99 before and meanwhile", f"{milliseconds(placed[0])} → {milliseconds(placed[1])}")
-        )
+        figures.append(("bets' p99 before and meanwhile", change_ms(*placed)))
     detail = "Bets of one event, settled while bettors go on betting on others."
     return Section(headline, detail, figures, charts)
 

@@ -10,7 +10,7 @@ from typing import Final
 from touchline.lab.charts import Series, line_chart
 from touchline.lab.evidence import Evidence, column_starts, columns
 from touchline.lab.fault_measures import answered
-from touchline.lab.markup import Markup, listed, milliseconds, number, percent, seconds
+from touchline.lab.markup import Markup, change_ms, listed, milliseconds, number, percent, seconds
 from touchline.lab.records import Meter
 from touchline.lab.saturation import GENERATOR, HOST, group_of, part_name
 from touchline.lab.scales import linear_axis
@@ -35,10 +35,8 @@ def section(evidence: Evidence) -> Section:
     growth = _growth(evidence.meters, length)
     figures = [("of all requests answered", percent(share))]
     if begin is not None and end is not None:
-        figures.append(("polls' p99, beginning → end", f"{milliseconds(begin)} → {milliseconds(end)}"))
-    figures += [
-        (f"memory of the {part_name(group)}", f"{a:,.0f} → {b:,.0f} MiB") for group, (a, b) in growth.items()
-    ]
+        figures.append(("polls' p99, beginning → end", change_ms(begin, end)))
+    figures += [(f"memory: {part_name(group)}", f"{a:,.0f} → {b:,.0f} MiB") for group, (a, b) in growth.items()]
     chart = _memory_chart(evidence)
     return Section(headline + ".", "", figures[:6], [] if chart is None else [chart])
 

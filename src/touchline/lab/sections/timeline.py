@@ -9,8 +9,8 @@ from typing import Final
 
 from touchline.lab.charts import Band, Level, Notes, Series, line_chart, stacked_columns
 from touchline.lab.evidence import KINDS, Evidence, column_s, column_starts, columns
-from touchline.lab.fault_measures import answered, window
-from touchline.lab.markup import Markup, count, listed, milliseconds, number, percent
+from touchline.lab.fault_measures import answered, stretch
+from touchline.lab.markup import Markup, count, listed, milliseconds, number, percent, seconds
 from touchline.lab.records import Second
 from touchline.lab.saturation import HOST, connections_max, cpu_by_group, extra, group_of, part_name
 from touchline.lab.scales import Axis, linear_axis, log_axis
@@ -27,6 +27,8 @@ GROUP_LOOKS: Final = {
     "settlement": "c6",
 }
 GROUPS_MAX: Final = 7
+RULER_LETTERS: Final = 60  # of a chart's whole width
+MINUTES_FROM_S: Final = 600.0  # a longer run is told in minutes
 REASON_LOOKS: Final = {
     "ODDS_CHANGED": "c2",
     "MARKET_SUSPENDED": "c3",
@@ -54,23 +56,30 @@ REASONS: Final = {
 
 def time_axis(evidence: Evidence) -> Axis:
     """Return the axis of the whole run, in seconds since its start."""
-    return Axis("seconds since the start", 0.0, max(1.0, evidence.end_s), text=_clock)
-
-
-def _clock(second: float) -> str:
-    return f"{second:,.0f}"
+    end = max(1.0, evidence.end_s)
+    if end < MINUTES_FROM_S:
+        return Axis("seconds since the start", 0.0, end, text=lambda second: f"{second:,.0f}")
+    return Axis("minutes since the start", 0.0, end, unit=60.0, text=lambda second: number(round(second / 60, 2)))
 
 
 def time_notes(evidence: Evidence, levels: Sequence[Level] = ()) -> Notes:
     """Return the steps and the faults of the run, to be drawn on its time."""
-    bands = [Band(*window(fault), fault_label(fault.what, fault.at_s)) for fault in evidence.run.faults]
-    rulers = [Band(step.starts_s, step.ends_s, step_label(step.name, step.users)) for step in evidence.steps]
-    return Notes(bands=bands, levels=levels, rulers=rulers)
+    bands = [Band(*stretch(fault), fault_label(fault.what, fault.at_s)) for fault in evidence.run.faults]
+    return Notes(bands=bands, levels=levels, rulers=_rulers(evidence))
 
 
-def step_label(name: str, users: int) -> str:
-    """Return a step's name, short enough for a ruler: its users where it is named for them."""
-    return number(users) if str(users) in name.replace(",", "") else name
+def _rulers(evidence: Evidence) -> list[Band]:
+    """Return the steps, named by their users if these differ, else by name, or by number if that is too long."""
+    steps = evidence.run.steps
+    if len(steps) < 2:
+        return []
+    shortest = min((step.ends_s - step.starts_s for step in steps), default=0.0) / max(1.0, evidence.end_s)
+    labels = [step.name for step in steps]
+    if len({step.users for step in steps}) == len(steps):
+        labels = [number(step.users) for step in steps]
+    elif max(map(len, labels), default=0) > shortest * RULER_LETTERS:
+        labels = [str(index) for index in range(1, len(steps) + 1)]
+    return [Band(step.starts_s, step.ends_s, label) for step, label in zip(steps, labels, strict=True)]
 
 
 def fault_label(what: str, at_s: float) -> str:
@@ -115,7 +124,7 @@ def latency_chart(evidence: Evidence) -> Markup | None:
         ]
         if seen:
             at, most = max(seen, key=lambda pair: pair[1])
-            worst.append(f"{kind_name(kind)} {milliseconds(most)} (at {at} s)")
+            worst.append(f"{kind_name(kind)} {milliseconds(most)} (at {seconds(at)})")
             values = columns(seen, length, max)
             series.append(Series(kind_name(kind), values, LOOKS.get(kind, "c6"), milliseconds))
     if not series:

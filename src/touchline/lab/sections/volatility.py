@@ -9,7 +9,7 @@ from touchline.lab.charts import Level, Notes, Series, line_chart
 from touchline.lab.evidence import Evidence
 from touchline.lab.markup import Markup, number, percent, tag
 from touchline.lab.measures import expected_share, refused_share, setting
-from touchline.lab.scales import linear_axis
+from touchline.lab.scales import linear_axis, log_axis
 from touchline.lab.sections.parts import Section
 
 Grid = Mapping[tuple[float, float], float]  # (poll interval in s, changes a second): share refused
@@ -90,7 +90,8 @@ def _lines(grid: Grid) -> Markup:
         chance = [expected_share(rate, interval) for rate in rates]
         series.append(Series(f"{name}, by chance", chance, f"{look} dashed", percent))
     levels = [Level(0.1, ""), Level(0.2, "seed: 10 to 20 %")]
-    x = linear_axis("price changes of a market a second", rates)
+    label = "price changes of a market a second"
+    x = log_axis(label, rates) if rates[0] > 0 else linear_axis(label, rates)
     y = linear_axis(
         "share of bets refused", [0.2, *(value for one in series for value in one.values)], text=percent
     )
