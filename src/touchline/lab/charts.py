@@ -115,7 +115,15 @@ def stacked_columns(
     return _figure(title, summary, shapes, xs, layers, x, y, notes)
 
 
-def strips(title: str, summary: str, xs: Sequence[float], rows: Sequence[Series], x: Axis, fault: Band) -> Markup:
+def strips(
+    title: str,
+    summary: str,
+    xs: Sequence[float],
+    rows: Sequence[Series],
+    x: Axis,
+    fault: Band,
+    below: Markup | None = None,
+) -> Markup:
     """Return a figure with a strip for each row: a second is as red as the share of 1 that failed in it.
 
     A value of None is a second in which nothing was asked, and stays empty.
@@ -131,8 +139,8 @@ def strips(title: str, summary: str, xs: Sequence[float], rows: Sequence[Series]
         lanes.append(tag("div", row.name, class_="lane-name"))
         lanes.append(tag("div", _svg(*shapes), class_="lane plot", data_hover=True))
     axis = (tag("div"), _x_ticks(x), tag("div", x.label, class_="x-label"))
-    body = tag("div", *lanes, *axis, class_="strips", aria_hidden="true")
-    return _wrap(title, summary, body, xs, rows, x)
+    drawn = tag("div", *lanes, *axis, class_="strips", aria_hidden="true") if rows else None
+    return _wrap(title, summary, tag("div", drawn, below), xs, rows, x)
 
 
 def _column(x: Axis, at: float, height: float) -> str:

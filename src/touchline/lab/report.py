@@ -333,10 +333,17 @@ def _run(evidence: Evidence) -> Markup:
         ),
         ("Parameters", run.parameters),
         ("Settings", run.settings),
-        ("What the scenario noted", run.findings),
+        ("What the scenario noted", _of_no_fault(run.findings)),
     ]
     drawn = [tag("div", tag("h3", name), _facts(values), class_="card") for name, values in cards if values]
     return tag("section", tag("h2", "Where and how"), tag("div", *drawn, class_="facts"))
+
+
+def _of_no_fault(findings: Mapping[str, object]) -> Mapping[str, object]:
+    """Return what is not shown with its fault."""
+    lists = {key: value if isinstance(value, list) else [value] for key, value in findings.items()}
+    faults = {key for key, ones in lists.items() if any(isinstance(one, dict) and "fault" in one for one in ones)}
+    return {key: value for key, value in findings.items() if key not in faults}
 
 
 def _facts(values: Mapping[str, object]) -> Markup:
