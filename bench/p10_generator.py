@@ -127,9 +127,8 @@ async def main() -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"one process kept up with {best:,.0f} requests/s: {best / BAR:.2f} of the bar of {BAR:,}, {best / bare:.2f} of "
-        f"what a bare closed loop of GETs gets from the same server ({bare:,.0f}/s); a core of its own has CPU for "
-        f"{most:,.0f}"
+        f"one process kept up with {best:,.0f} requests/s, {best / BAR:.2f} of the bar of {BAR:,}; a core of its own "
+        f"has CPU for {most:,.0f}; a bare closed loop of GETs gets {bare:,.0f}/s from the same server"
     )
 
 
