@@ -9,7 +9,7 @@ from uuid import UUID
 from tests.clock import NOON
 from touchline.core.acceptance import Position, Rules
 from touchline.core.account import Account
-from touchline.core.bet import Bet, BetResult, BetStatus, PlaceBet
+from touchline.core.bet import Accept, Bet, BetResult, BetStatus, PlaceBet
 from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId
 from touchline.core.ledger import Wallet
 from touchline.core.market import Market, MarketStatus, Selection, SelectionStatus
@@ -86,6 +86,7 @@ def bet(**changed: Any) -> Bet:
         idempotency_key="k1",
         requested_odds_milli=2_500,
         requested_odds_version=7,
+        requested_accept=Accept.NONE,
     )
     return replace(plain, **changed)
 

@@ -3,6 +3,7 @@
 import asyncio
 from dataclasses import replace
 from datetime import timedelta
+from typing import Any
 from uuid import UUID
 
 import pytest
@@ -24,7 +25,7 @@ from tests.scene import (
     work_all,
 )
 from touchline.core.acceptance import Acceptance, Position
-from touchline.core.bet import Bet, BetStatus
+from touchline.core.bet import Accept, Bet, BetStatus
 from touchline.core.errors import Code, Fault, Rejection
 from touchline.core.ids import BetId, MarketId, PlayerId, SelectionId
 from touchline.core.ledger import TransferKind
@@ -93,9 +94,18 @@ async def test_a_retry_is_answered_with_the_first_bet(stores: Stores) -> None:
     again = replace(bet_on(stores, market, ann, key="k"), odds_milli=2_000, odds_version=1)
     assert await place(stores, again) == Placed(first, None)
     assert await balance_of(stores, ann) == 99_000
-    conflict = await place(stores, replace(again, stake_minor=1_001))
-    assert isinstance(conflict, Rejection)
-    assert conflict.code is Code.IDEMPOTENCY_CONFLICT
+    others: list[dict[str, Any]] = [
+        {"stake_minor": 1_001},
+        {"selection_id": DRAW},
+        {"odds_milli": 1_999},
+        {"odds_version": 2},
+        {"accept": Accept.ANY},
+        {"valid_until": NOON},
+    ]
+    for other in others:
+        conflict = await place(stores, replace(again, **other))
+        assert isinstance(conflict, Rejection)
+        assert conflict.code is Code.IDEMPOTENCY_CONFLICT
 
 
 async def test_a_key_is_its_players_own(stores: Stores) -> None:

@@ -9,7 +9,7 @@ import pytest
 from tests.callers import Caller, change_odds, log_in, new_market, new_player
 from tests.platforms import OwnPlatform
 
-SWITCHES = {"odds_cache": "redis", "odds_etag": "true", "odds_tolerance_pct": "2.5"}
+SWITCHES = {"odds_cache": "redis", "odds_etag": "true", "odds_tolerance_pct": "2.5", "idempotency": "required"}
 
 
 @pytest.fixture(scope="module")
@@ -138,3 +138,25 @@ def test_without_the_switch_no_poll_is_answered_by_a_cache(platform: OwnPlatform
     assert polled(player, market_id).status_code == 200
     port = next(part.port for part in platform.instance.parts if part.name == "pod-1")
     assert "touchline_odds_cache" not in httpx.get(f"http://127.0.0.1:{port}/metrics").text
+
+
+def test_a_bet_without_a_key_is_refused_and_with_one_it_is_one_bet(feed: Caller, player: Caller) -> None:
+    market_id = new_market(feed)
+    refused = player.place(market_id, idempotency_key=None)
+    assert (refused.status_code, refused.json()["code"], refused.json()["field"]) == (
+        400,
+        "MALFORMED",
+        "idempotency_key",
+    )
+    first, again = (player.place(market_id, idempotency_key="k") for _ in range(2))
+    assert first.json() == again.json()
+    assert "idempotent-replay" not in first.headers
+    assert again.headers["idempotent-replay"] == "true"
+    assert player.balance == "99.00"
+
+
+def test_without_the_switch_a_bet_needs_no_key(plain: httpx.Client) -> None:
+    market_id, player = new_market(log_in(plain, "feed")), new_player(plain)
+    for _ in range(2):
+        assert player.place(market_id, idempotency_key=None).status_code == 201
+    assert player.balance == "98.00"

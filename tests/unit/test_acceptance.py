@@ -113,7 +113,7 @@ def test_a_bet_is_taken_as_asked_and_its_stake_moves() -> None:
 
 
 def test_a_retry_answers_the_first_bet_whatever_has_become_of_the_market_and_the_money() -> None:
-    settled = bet(status=BetStatus.SETTLED)
+    settled = bet(status=BetStatus.SETTLED, requested_valid_until=NOON - SECOND)
     causes = [code for code in CAUSES if code is not Code.IDEMPOTENCY_CONFLICT]
     request, where = place_bet(), position()
     for code in sorted(causes, key=lambda code: code is Code.MARKET_NOT_FOUND):

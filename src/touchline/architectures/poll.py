@@ -145,6 +145,7 @@ def _over(settings: Settings, stores: Stores, passwords: Passwords, clock: Clock
         meters=meters,
         currency=settings.currency,
         odds_etag=settings.odds_etag,
+        keys_required=settings.idempotency == "required",
     )
     work = SettlementWork(settlements, sessions, clock, settlement_meters)
     server_meters = ServerMeters(lambda: read_activity(database, clock.now()))

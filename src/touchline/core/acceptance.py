@@ -185,6 +185,8 @@ def _accept(request: PlaceBet, market: Market, offer: Offer, position: Position)
         idempotency_key=request.idempotency_key,
         requested_odds_milli=request.odds_milli,
         requested_odds_version=request.odds_version,
+        requested_accept=request.accept,
+        requested_valid_until=request.valid_until,
     )
     cause = Cause(str(bet.bet_id), bet.player_id, bet.currency, now, bet_id=bet.bet_id)
     posting = Posting(cause, account.wallet)

@@ -90,8 +90,8 @@ class PlaceBet:
 class Bet:
     """An accepted bet. `settlement_id` names the settlement that decided it, None while it is open.
 
-    `requested_odds_milli` is what the bettor asked for: with it and the rest a retry under the same key can be
-    told from another request.
+    What is `requested` is what the bettor asked for: with it and the rest a retry under the same key can be told
+    from another request. `requested_accept` is None where it is not on record, nor how long the request was valid.
     """
 
     bet_id: BetId
@@ -108,6 +108,8 @@ class Bet:
     idempotency_key: str | None
     requested_odds_milli: int
     requested_odds_version: int
+    requested_accept: Accept | None = None
+    requested_valid_until: datetime | None = None
     result: BetResult | None = None
     payout_minor: int | None = None
     settled_at: datetime | None = None
@@ -132,4 +134,8 @@ class Bet:
             and self.requested_odds_milli == request.odds_milli
             and self.requested_odds_version == request.odds_version
             and self.stake_minor == request.stake_minor
+            and (
+                self.requested_accept is None
+                or (self.requested_accept, self.requested_valid_until) == (request.accept, request.valid_until)
+            )
         )

@@ -181,6 +181,8 @@ def _columns(bet: Bet, posting: Posting) -> tuple[object, ...]:
         bet.placed_at,
         bet.requested_odds_milli,
         bet.requested_odds_version,
+        bet.requested_accept and bet.requested_accept.value,
+        bet.requested_valid_until,
         bet.liability_minor,
         posting.wallet.balance_minor,
     )

@@ -21,25 +21,27 @@ SELECT status, selections FROM odds_history WHERE market_id = $1 AND odds_versio
 
 -- name: record_if_unchanged
 -- The accepted bet in one call, where the locked rows are as they were read; null, and nothing written, where not.
-SELECT record_bet($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21);
+SELECT record_bet($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21,
+    $22, $23);
 
 -- name: record_bet
 -- The accepted bet: the wallet debited, the transfer, the bet and the exposure in one statement.
 WITH wallet AS (
-    UPDATE wallets SET balance_minor = $15, version = version + 1, updated_at = $11 WHERE user_id = $2
+    UPDATE wallets SET balance_minor = $17, version = version + 1, updated_at = $11 WHERE user_id = $2
     RETURNING version
 ), transfer AS (
     INSERT INTO transfers (transfer_id, kind, debit_account, credit_account, amount_minor, currency, bet_id,
         user_id, recorded_at)
-    SELECT * FROM unnest($16::uuid[], $17::text[], $18::text[], $19::text[], $20::bigint[], $21::text[],
-        $22::uuid[], $23::text[], $24::timestamptz[])
+    SELECT * FROM unnest($18::uuid[], $19::text[], $20::text[], $21::text[], $22::bigint[], $23::text[],
+        $24::uuid[], $25::text[], $26::timestamptz[])
 ), bet AS (
     INSERT INTO bets (bet_id, user_id, event_id, market_id, selection_id, odds_milli, odds_version, stake_minor,
-        currency, idempotency_key, created_at, requested_odds_milli, requested_odds_version)
-    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+        currency, idempotency_key, created_at, requested_odds_milli, requested_odds_version,
+        requested_accept, requested_valid_until)
+    VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
 ), exposure AS (
     INSERT INTO exposures (market_id, selection_id, bets, stakes_minor, liability_minor)
-    VALUES ($4, $5, 1, $8, $14)
+    VALUES ($4, $5, 1, $8, $16)
     ON CONFLICT (market_id, selection_id) DO UPDATE SET bets = exposures.bets + 1,
         stakes_minor = exposures.stakes_minor + excluded.stakes_minor,
         liability_minor = exposures.liability_minor + excluded.liability_minor

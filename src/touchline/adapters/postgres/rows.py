@@ -7,7 +7,7 @@ from typing import Any, Final
 import msgspec
 
 from touchline.core.account import Account
-from touchline.core.bet import Bet, BetResult, BetStatus
+from touchline.core.bet import Accept, Bet, BetResult, BetStatus
 from touchline.core.event import Event, EventStatus
 from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId, TransferId
 from touchline.core.ledger import Transfer, TransferKind, Wallet, debt_account, wallet_account
@@ -83,6 +83,8 @@ def bet_of(row: Any) -> Bet:
         idempotency_key=row["idempotency_key"],
         requested_odds_milli=row["requested_odds_milli"],
         requested_odds_version=row["requested_odds_version"],
+        requested_accept=None if row["requested_accept"] is None else Accept(row["requested_accept"]),
+        requested_valid_until=row["requested_valid_until"],
         result=None if row["result"] is None else BetResult(row["result"]),
         payout_minor=row["payout_minor"],
         settled_at=row["settled_at"],

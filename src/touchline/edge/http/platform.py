@@ -18,7 +18,7 @@ from touchline.ports import AccountStore, BetStore, Chance, Clock, MarketStore, 
 class Platform:
     """One pod's flows, and the ports that reads go to directly. `currency` is that of every wallet.
 
-    `odds_etag` lets polls be answered 304.
+    `odds_etag` lets polls be answered 304; `keys_required` refuses bets without an idempotency key.
     """
 
     markets: MarketStore
@@ -38,3 +38,4 @@ class Platform:
     meters: Meters
     currency: str
     odds_etag: bool
+    keys_required: bool
