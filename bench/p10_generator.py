@@ -63,6 +63,7 @@ async def generate(port: int, offered: float, history: Path) -> Outcome:
         starts_at_s=now + START_S,
         ends_at_s=now + START_S + SECONDS,
         seed=f"{offered}",
+        keys=f"{offered}",
         first_user=0,
         users=USERS,
         players=[Player("p", "a token of a usual length " * 12)],

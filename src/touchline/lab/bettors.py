@@ -75,7 +75,7 @@ def problem_of(exchange: Exchange) -> Problem:
         return NO_PROBLEM
 
 
-@dataclass(frozen=True)
+@dataclass
 class Trade:
     """What all bettors of a process share: the way out, where it is counted, and how they bet."""
 
@@ -83,7 +83,8 @@ class Trade:
     tally: Tally
     history: LineWriter
     run_began_s: float
-    ends_s: float  # after it nothing is sent again or anew
+    ends_s: float  # after it nothing is sent; it may be put forward
+    keys: str  # what the keys of its bets begin with
     stake: str = "1.00"
     accept: str = "none"
 
@@ -113,7 +114,7 @@ class Bettor:
         self._shown_s = 0.0
         self._etag: bytes | None = None
         self._chance = Random(f"{seed}:{number}")
-        self._name = f"{seed}-{number}"
+        self._name = f"{trade.keys}-{number}"
         self._bets = 0
         client = trade.client
         self._path = f"/odds/{market_id}"

@@ -2,7 +2,7 @@
 
 Invariant: what is due is sent whether or not anything before it was answered; how late the process itself was is
 counted with each request. It is told what to do by one line of JSON on stdin, and tells what it counts on stdout,
-a line of samples every second and one at the end.
+a line of samples every second and one at the end; another line, or the end of stdin, ends it.
 """
 
 import asyncio
@@ -24,6 +24,7 @@ from touchline.lab.records import LineWriter
 from touchline.lab.samples import Sample, Tally
 
 TELL_S: Final = 1.0
+NAP_S: Final = 0.25  # the longest sleep, so that an end that is put forward is seen
 AT_ONCE_MAX: Final = 32  # requests that are begun before answers are looked at again
 SHARE_OF_POLLS: Final = 0.7  # the seed's mix of requests
 SHARE_OF_BETS: Final = 0.2
@@ -44,7 +45,8 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     run_began_s: float
     starts_at_s: float
     ends_at_s: float
-    seed: str  # also what the keys of its bets begin with
+    seed: str
+    keys: str  # what the keys of its bets begin with: never used before
     first_user: int
     users: int
     players: list[Player]
@@ -92,14 +94,14 @@ class Schedule:
         return act, due_s
 
 
-async def run_schedule(schedule: Schedule, ends_s: float) -> None:
-    """Begin each request when it is due, until `ends_s`; then wait for those under way, `DRAIN_S` at most."""
+async def run_schedule(schedule: Schedule, trade: Trade) -> None:
+    """Begin each request when it is due, until the trade ends; then wait `DRAIN_S` at most for those under way."""
     under_way: set[asyncio.Task[None]] = set()
     begun = 0
-    while (due_s := schedule.next_s()) < ends_s:
+    while (due_s := schedule.next_s()) < trade.ends_s:
         wait_s = due_s - monotonic_s()
         if wait_s > 0 or begun >= AT_ONCE_MAX:
-            await asyncio.sleep(max(0.0, wait_s))
+            await asyncio.sleep(min(NAP_S, max(0.0, wait_s)))
             begun = 0
             continue
         act, due_s = schedule.take()
@@ -108,15 +110,15 @@ async def run_schedule(schedule: Schedule, ends_s: float) -> None:
         task.add_done_callback(under_way.discard)
         begun += 1
     if under_way:
-        done, late = await asyncio.wait(under_way, timeout=max(0.0, ends_s - monotonic_s()) + DRAIN_S)
+        done, late = await asyncio.wait(under_way, timeout=max(0.0, trade.ends_s - monotonic_s()) + DRAIN_S)
         for task in late:
             task.cancel()
         for task in done:
             task.result()
 
 
-async def generate(orders: Orders, tell: Callable[[list[Sample]], None]) -> None:
-    """Do what `orders` say, and tell what was counted every second."""
+async def generate(orders: Orders, tell: Callable[[list[Sample]], None], enough: asyncio.Event) -> None:
+    """Do what `orders` say until they end or it is `enough`, and tell what was counted every second."""
     tally = Tally(orders.run_began_s)
     connections = min(orders.users, CONNECTIONS_MAX)
     client = HttpClient(
@@ -132,21 +134,22 @@ async def generate(orders: Orders, tell: Callable[[list[Sample]], None]) -> None
             history=history,
             run_began_s=orders.run_began_s,
             ends_s=orders.ends_at_s,
+            keys=orders.keys,
             stake=orders.stake,
             accept=orders.accept,
         )
         schedule = await _schedule(orders, trade)
-        telling = asyncio.create_task(_tell(tally, history, tell))
-        driving = asyncio.create_task(run_schedule(schedule, orders.ends_at_s))
+        beside = [asyncio.create_task(_tell(tally, history, tell)), asyncio.create_task(_end(trade, enough))]
+        driving = asyncio.create_task(run_schedule(schedule, trade))
         try:
-            await asyncio.wait((telling, driving), return_when=asyncio.FIRST_COMPLETED)
-            for task in (telling, driving):
+            await asyncio.wait((beside[0], driving), return_when=asyncio.FIRST_COMPLETED)
+            for task in (beside[0], driving):
                 if task.done():
                     task.result()
         finally:
-            telling.cancel()
-            driving.cancel()
-            await asyncio.gather(telling, driving, return_exceptions=True)
+            for task in (*beside, driving):
+                task.cancel()
+            await asyncio.gather(*beside, driving, return_exceptions=True)
             await client.close()
         history.flush()
         tell(tally.take())
@@ -179,20 +182,39 @@ async def _tell(tally: Tally, history: LineWriter, tell: Callable[[list[Sample]]
         tell(tally.take())
 
 
+async def _end(trade: Trade, enough: asyncio.Event) -> None:
+    await enough.wait()
+    trade.ends_s = min(trade.ends_s, monotonic_s())
+
+
 async def _main() -> None:
     orders = msgspec.json.decode(sys.stdin.buffer.readline(), type=Orders)
     loop = asyncio.get_running_loop()
-    ended = loop.create_future()
+    ended, enough = loop.create_future(), asyncio.Event()
+    await loop.connect_read_pipe(lambda: _Told(enough), sys.stdin.buffer)
     out, _ = await loop.connect_write_pipe(lambda: _Pipe(ended), sys.stdout.buffer)
 
     def tell(samples: list[Sample]) -> None:
         out.write(msgspec.json.encode(samples) + b"\n")
 
     try:
-        await generate(orders, tell)
+        await generate(orders, tell, enough)
     finally:
         out.close()  # once what is written has left
         await ended
+
+
+class _Told(asyncio.Protocol):
+    """Whatever else comes on stdin, its end too, is the word to end: nobody listens any more, or has enough."""
+
+    def __init__(self, enough: asyncio.Event) -> None:
+        self._enough = enough
+
+    def data_received(self, data: bytes) -> None:
+        self._enough.set()
+
+    def eof_received(self) -> None:
+        self._enough.set()
 
 
 class _Pipe(asyncio.BaseProtocol):
