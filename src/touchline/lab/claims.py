@@ -61,12 +61,9 @@ def judge_claim(claim: Claim, measured: Measured | None) -> Judgement:
     if measured.holds is not None:
         return Judgement(claim, measured, None, Verdict.AGREES if measured.holds else Verdict.DIFFERS)
     ratio = _ratio(claim, measured)
-    if ratio is None:
+    if ratio is None or (measured.at_least and ratio < 1):  # what was tried did not reach what is claimed
         return Judgement(claim, measured, None, Verdict.NOT_MEASURED)
-    if measured.at_least:  # where the true value is above what was tried, only too much is known
-        agrees = ratio <= 1 + AGREES_WITHIN and measured.value is not None and measured.value >= (claim.low or 0)
-    else:
-        agrees = abs(ratio - 1) <= AGREES_WITHIN
+    agrees = abs(ratio - 1) <= AGREES_WITHIN
     return Judgement(claim, measured, ratio, Verdict.AGREES if agrees else Verdict.DIFFERS)
 
 

@@ -217,7 +217,7 @@ def _claims(evidence: Evidence) -> Markup:
         f"{number(agreed)} of them agree, within 20 % where they are numbers."
     )
     rest = [
-        (judged.claim.about, judged.claim.claimed, judged.claim.measured_by)
+        (judged.claim.about, judged.claim.claimed, _measured_by(judged))
         for judged in judgements
         if judged.verdict is Verdict.NOT_MEASURED
     ]
@@ -228,6 +228,12 @@ def _claims(evidence: Evidence) -> Markup:
     )
     shown = tag("div", scroll if known else None, others if rest else None, class_="card")
     return tag("section", tag("h2", "The seed's claims"), tag("p", told), shown)
+
+
+def _measured_by(judged: Judgement) -> str:
+    if judged.measured is None:
+        return judged.claim.measured_by
+    return f"{judged.claim.measured_by}; this run's {judged.measured.text} can't tell"
 
 
 def _claim(judged: Judgement) -> Markup:

@@ -56,7 +56,7 @@ def linear_axis(
     """Return an axis over `values` that ends at a round value, and begins at zero or at one."""
     known = [value for value in values if value is not None and math.isfinite(value)]
     high = max(known, default=1.0)
-    low = min(0.0, *known) if zero or not known else min(known)
+    low = min([0.0, *known]) if zero or not known else min(known)
     if high <= low:
         high = low + (abs(low) or 1.0)
     step = _round_step((high - low) / TICKS_ABOUT)

@@ -29,19 +29,20 @@ def section(evidence: Evidence) -> Section:
     if not faults:
         return Section(f"Nothing was broken in this run of {evidence.platform}.")
     charts = [_timeline(evidence, fault) for fault in faults]
-    failed = {fault.what: failed_s(evidence, fault) for fault in faults}
-    worst = max(faults, key=lambda fault: failed[fault.what])
-    unseen = [fault for fault in faults if not failed[fault.what]]
-    if failed[worst.what]:
-        told = f"the worst, {_lower(worst.what)}, cost users {seconds(failed[worst.what])} of failed requests"
+    failed = {fault.what: found for fault in faults if (found := failed_s(evidence, fault)) is not None}
+    worst = max(failed, key=lambda what: failed[what], default=None)
+    if worst is None:
+        told = "what users saw of it is not on record"
+    elif failed[worst]:
+        told = f"the worst, {_lower(worst)}, cost users {seconds(failed[worst])} of failed requests"
     else:
-        told = "users saw none of them"
+        told = "users saw none of it"
     money = _money(evidence)
     headline = f"{evidence.platform} was broken in {count(len(faults), 'way')}: {told}{money}."
     detail = "Each strip is one kind of request; a second is as red as the share of its requests that failed."
     figures = [
         ("faults", number(len(faults))),
-        ("that no user saw", number(len(unseen))),
+        ("that no user saw", number(sum(not value for value in failed.values()))),
         ("time with failed requests, in all", seconds(sum(failed.values()))),
     ]
     return Section(headline, detail, figures, charts)
@@ -68,10 +69,10 @@ def span(evidence: Evidence, fault: Fault) -> tuple[int, int]:
     return max(0, int(low) - BEFORE_S), max(int(end), int(low) + 2)
 
 
-def failed_s(evidence: Evidence, fault: Fault) -> float:
-    """Return for how long requests of the kind that suffered most failed."""
+def failed_s(evidence: Evidence, fault: Fault) -> float | None:
+    """Return for how long requests of the kind that suffered most failed; None where nobody asked."""
     found = [out_s(evidence, fault, kind) for kind in KINDS]
-    return max((value for value in found if value is not None), default=0.0)
+    return max((value for value in found if value is not None), default=None)
 
 
 def _timeline(evidence: Evidence, fault: Fault) -> Markup:

@@ -26,14 +26,16 @@ def section(evidence: Evidence) -> Section:
     """Return what the run says of time."""
     length, users = evidence.end_s, max((step.users for step in evidence.steps), default=0)
     begin, end = _p99(evidence)
-    share = sum(answered(second) for second in evidence.seconds) / max(1, evidence.asked)
     headline = f"{evidence.platform} served {number(users)} users for {seconds(length)}"
     if begin is not None and end is not None:
         course = "the same as" if end < begin * GROWS and begin < end * GROWS else "beside"
         took = f"polls take {milliseconds(end)} at p99 at the end, {course} {milliseconds(begin)} at the beginning"
         headline += f"; {took}"
     growth = _growth(evidence.meters, length)
-    figures = [("of all requests answered", percent(share))]
+    figures = []
+    if evidence.asked:
+        share = sum(answered(second) for second in evidence.seconds) / evidence.asked
+        figures.append(("of all requests answered", percent(share)))
     if begin is not None and end is not None:
         figures.append(("polls' p99, beginning → end", change_ms(begin, end)))
     figures += [(f"memory: {part_name(group)}", f"{a:,.0f} → {b:,.0f} MiB") for group, (a, b) in growth.items()]

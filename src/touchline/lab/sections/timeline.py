@@ -87,8 +87,10 @@ def fault_label(what: str, at_s: float) -> str:
     return f"{what}, at {at_s:.0f} s"
 
 
-def load_chart(evidence: Evidence) -> Markup:
-    """Return requests a second over time: offered, and answered."""
+def load_chart(evidence: Evidence) -> Markup | None:
+    """Return requests a second over time: offered, and answered; None where none was."""
+    if not evidence.asked:
+        return None
     length = evidence.end_s
     offered = columns(_per_second(evidence, "offered"), length)
     got = columns(_per_second(evidence, "answered"), length)
