@@ -127,4 +127,5 @@ async def test_a_cache_that_is_away_is_an_outage(unused_tcp_port: int) -> None:
     ):
         with pytest.raises(Outage):
             await ask
+    assert (sessions.hits, sessions.misses, sessions.outages) == (0, 0, 2)
     await sessions.close()

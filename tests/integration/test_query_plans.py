@@ -33,6 +33,7 @@ INSERT INTO transfers (transfer_id, kind, debit_account, credit_account, amount_
 INSERT INTO feed_messages SELECT 'f' || n, now() FROM generate_series(1, 20000) n;
 INSERT INTO exposures SELECT market_id, 's', 1, 1, 1 FROM odds;
 INSERT INTO odds_history SELECT market_id, 1, selections, status, NULL, now() FROM odds;
+INSERT INTO event_ends SELECT event_id, now() - row_number() OVER () * interval '1 hour' FROM events;
 INSERT INTO revocations (token_id, until) SELECT gen_random_uuid(), now() FROM generate_series(1, 5000);
 ANALYZE;
 """
@@ -58,6 +59,7 @@ ASKED = [
     ("settlements", "open_placed", ["bets_by_market_status"]),
     ("settlements", "count_placed", ["bets_by_market_status"]),
     ("settlements", "open_decided", ["bets_by_market_status"]),
+    ("activity", "settlement", ["settlements_unfinished", "event_ends_by_time", "bets_by_event_status"]),
 ]
 
 

@@ -24,6 +24,7 @@ from touchline.adapters.postgres.migrations import migrate
 from touchline.adapters.postgres.settlements import PostgresSettlements
 from touchline.adapters.system import SystemChance, SystemClock
 from touchline.adapters.tokens import Tokens
+from touchline.adapters.valkey.presence import ValkeyPresence
 from touchline.adapters.valkey.sessions import ValkeySessions
 from touchline.architectures.demo import open_demo_accounts
 from touchline.architectures.ladder import market_stores
@@ -38,7 +39,7 @@ from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness, service_operations
 from touchline.edge.metering import FeedMeters, ServerMeters, SettlementMeters
 from touchline.edge.serving import Work, serve
-from touchline.edge.workers import forget_old_messages, hear_revocations, ingest
+from touchline.edge.workers import count_players, forget_old_messages, hear_revocations, ingest
 from touchline.flows.ingest_feed import FeedIngestion
 from touchline.flows.move_funds import FundsMoving
 from touchline.flows.place_bet import BetPlacing
@@ -159,6 +160,7 @@ def _watch(meters: Meters, settings: Settings, database: Database, sessions: Val
     meters.watch("gauge", "touchline_db_waiting", "Requests that wait for one", lambda: database.waiting)
     meters.watch("counter", "touchline_session_hits", "Balances found in the session", lambda: sessions.hits)
     meters.watch("counter", "touchline_session_misses", "Balances not in the session", lambda: sessions.misses)
+    meters.watch("counter", "touchline_session_outages", "Looks it did not answer", lambda: sessions.outages)
 
 
 def prepare(settings: Settings) -> None:
@@ -181,11 +183,23 @@ def serve_pod(settings: Settings, port: int) -> None:
     """Answer clients until told to stop; blocks."""
 
     def works(poll: Poll) -> dict[str, Work]:
-        poll.platform.meters.expose_players()
-        poll.platform.meters.include(poll.feed_meters)
-        return {"revocations": lambda: hear_revocations(poll.platform.accounts, poll.platform.tokens)}
+        platform = poll.platform
+        platform.meters.expose_players()
+        platform.meters.include(poll.feed_meters)
+        return {
+            "revocations": lambda: hear_revocations(platform.accounts, platform.tokens),
+            "players": lambda: _count_players(settings, platform),
+        }
 
     uvloop.run(_serve(settings, port, "pod", works))
+
+
+async def _count_players(settings: Settings, platform: Platform) -> None:
+    presence = ValkeyPresence(settings.valkey, timeout_ms=settings.valkey_timeout_ms)
+    try:
+        await count_players(platform.meters.audience, presence, platform.clock)
+    finally:
+        await presence.close()
 
 
 def serve_feed(settings: Settings, port: int) -> None:

@@ -10,8 +10,9 @@ SELECT count(*) AS unfinished, coalesce(sum(bets_total), 0) AS bets_wanted,
     coalesce(sum(bets_done) FILTER (WHERE bets_total IS NOT NULL), 0) AS bets_done,
     coalesce(extract(epoch FROM $1 - min(requested_at)), 0)::float AS oldest_s,
     coalesce(extract(epoch FROM $1 - (
-        SELECT min(ended_at) FROM event_ends e
+        SELECT ended_at FROM event_ends e
         WHERE ended_at > $2
             AND EXISTS (SELECT 1 FROM bets b WHERE b.event_id = e.event_id AND b.status = 'PLACED')
+        ORDER BY ended_at LIMIT 1
     )), 0)::float AS overdue_s
 FROM settlements WHERE finished_at IS NULL;

@@ -3,10 +3,12 @@
 Invariant: nothing here is authoritative; whatever the cache loses is read again from the books.
 """
 
+from collections.abc import Awaitable
 from datetime import datetime
-from typing import cast
+from typing import Any, cast
 
 from touchline.adapters.valkey.connection import ask, close, connect, script
+from touchline.core.errors import Outage
 from touchline.core.ids import PlayerId
 from touchline.ports import Admission, Balance
 
@@ -32,6 +34,7 @@ class ValkeySessions:
         self._velocity_bets = velocity_bets
         self.hits = 0
         self.misses = 0
+        self.outages = 0  # looks that the cache did not answer
 
     async def close(self) -> None:
         """Close every connection."""
@@ -41,9 +44,8 @@ class ValkeySessions:
         """See `ports.SessionCache`."""
         keys = [f"bets:{player_id}", f"session:{player_id}"]
         at_ms = int(now.timestamp() * 1000)
-        wait_ms, fast, *session = await ask(
-            self._admit(keys=keys, args=[at_ms, bet_key, *self._rules, self._ttl_s])
-        )
+        args = [at_ms, bet_key, *self._rules, self._ttl_s]
+        wait_ms, fast, *session = await self._look(self._admit(keys=keys, args=args))
         return Admission(
             retry_after_s=-(-wait_ms // 1000) if wait_ms else None,
             balance=self._balance_of(session),
@@ -56,13 +58,21 @@ class ValkeySessions:
 
     async def balance(self, player_id: PlayerId) -> Balance | None:
         """See `ports.SessionCache`."""
-        held = await ask(self._valkey.hmget(f"session:{player_id}", "balance", "currency", "version"))
+        session = self._valkey.hmget(f"session:{player_id}", "balance", "currency", "version")
+        held = await self._look(session)
         return self._balance_of(held)
 
     async def keep(self, player_id: PlayerId, balance: Balance) -> None:
         """See `ports.SessionCache`."""
         args: list[int | str] = [balance.balance_minor, balance.currency, balance.version, self._ttl_s]
         await ask(self._keep(keys=[f"session:{player_id}"], args=args))
+
+    async def _look(self, call: Awaitable[Any]) -> Any:
+        try:
+            return await ask(call)
+        except Outage:
+            self.outages += 1
+            raise
 
     def _balance_of(self, session: list[bytes | None]) -> Balance | None:
         # A script's answer ends at its first nil, so a missing session is short as well as empty.
