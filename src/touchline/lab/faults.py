@@ -110,9 +110,10 @@ async def suffer(stage: Stage, name: str) -> tuple[Fault, dict[str, Any]]:
     mended_s = stage.slips.elapsed_s()
     if not await stage.watch.until_whole(mended_s, WHOLE_WITHIN_S):
         raise NotMended(f"{WHOLE_WITHIN_S:g} s after this there were still failures: {what}")
-    until_s = stage.slips.elapsed_s()
-    seen = {kind: stage.watch.seen(kind, at_s, until_s) for kind in KINDS}
-    return Fault(at_s=round(at_s, 3), until_s=round(until_s, 3), what=what), {"fault": what, **found, **seen}
+    seen = {kind: stage.watch.seen(kind, at_s, stage.slips.elapsed_s()) for kind in KINDS}
+    whole_s = [at_s + one.whole_again_s for one in seen.values() if one and one.whole_again_s is not None]
+    fault = Fault(at_s=round(at_s, 3), until_s=round(max([mended_s, *whole_s]), 3), what=what)
+    return fault, {"fault": what, **found, **seen}
 
 
 async def kill_postgres(stage: Stage) -> dict[str, Any]:
