@@ -186,6 +186,10 @@ def test_a_file_that_was_cut_off_is_read_as_far_as_it_goes(tmp_path: Path, scena
     path = WRITERS[scenario](tmp_path) / torn
     contents = path.read_bytes()
     path.write_bytes(contents[: len(contents) * 2 // 3])
+    evidence = read_evidence(tmp_path)
+    assert evidence.seconds
+    assert evidence.meters
+    assert len(evidence.problems) == 1
     page = page_of(tmp_path)
     assert "Not all of its records can be read" in page.words["div"]
     assert torn in page.words["li"]
