@@ -128,8 +128,8 @@ async def main() -> None:
     console = Console()
     console.print(table)
     console.print(
-        f"one process kept up with {best:,.0f} requests/s, {best / BAR:.2f} of the bar of {BAR:,}; a core of its own "
-        f"has CPU for {most:,.0f}; a bare closed loop of GETs gets {bare:,.0f}/s from the same server"
+        f"one process kept up with {best:,.0f} requests/s, {best / BAR:.2f} of the bar of {BAR:,}; it has CPU for "
+        f"{most:,.0f} on a core of its own; a bare closed loop of GETs gets {bare:,.0f}/s from the same server"
     )
 
 

@@ -22,9 +22,11 @@ LOWEST: Final = 110
 HIGHEST: Final = 1_500
 GATHER_S: Final = 0.02  # changes that are due within it go out in one request
 MESSAGES_MAX: Final = 500  # of one request
-TRIES_MAX: Final = 20
+TRIES_MAX: Final = 240  # a minute of the platform's being away
 RETRY_S: Final = 0.25
 TIMEOUT_S: Final = 10.0
+CONNECTIONS_MAX: Final = 4
+WAITING_MAX: Final = 100
 
 
 class FeedRefused(Exception):
@@ -35,7 +37,7 @@ class MarketMaker:
     """The feed of the platform at `address`; `feeder` is an account of the role feed."""
 
     def __init__(self, address: str, feeder: Player, seed: str) -> None:
-        self._client = HttpClient(address, connections_max=4, waiting_max=100, timeout_s=TIMEOUT_S)
+        self._client = _client(address)
         self._feeder = feeder
         self._chance = Random(f"{seed}:market maker")
         self._odds: dict[str, dict[str, int]] = {}
@@ -44,6 +46,11 @@ class MarketMaker:
     async def close(self) -> None:
         """Close every connection."""
         await self._client.close()
+
+    async def move_to(self, address: str) -> None:
+        """Feed the platform where it is now."""
+        await self._client.close()
+        self._client = _client(address)
 
     async def open_markets(self, count: int) -> list[str]:
         """Make `count` live events with a market each, and return the markets' ids.
@@ -125,6 +132,10 @@ class MarketMaker:
                 break
             await asyncio.sleep(RETRY_S)
         raise FeedRefused(f"the feed was refused: {_said(exchange)}")
+
+
+def _client(address: str) -> HttpClient:
+    return HttpClient(address, connections_max=CONNECTIONS_MAX, waiting_max=WAITING_MAX, timeout_s=TIMEOUT_S)
 
 
 def message(kind: str, event_id: str, **fields: object) -> dict[str, Any]:

@@ -120,18 +120,18 @@ class Recorder:
             OSError: the disk is full.
         """
         self._step = step
-        for key in sorted(self._pending):
-            self._write(self._pending[key])
-        self._pending.clear()
-        self._seconds.flush()
+        self._write_pending()
         results = [made.result(step, kind) for kind, made in sorted(self._sums.items())]
         self.results += results
         write_whole(self._run_dir / STEPS, self.results)
         return results
 
     def close(self) -> None:
-        """Close the files."""
-        self._seconds.close()
+        """Write what is left of a step that was cut off, and close the files."""
+        try:
+            self._write_pending()
+        finally:
+            self._seconds.close()
 
     def live(self, now_s: float) -> Live:
         """Return how the step goes."""
@@ -139,6 +139,12 @@ class Recorder:
         took = sorted(value for one in recent for value in one[3])
         offered, done = sum(one[1] for one in recent), sum(one[2] for one in recent)
         return Live(offered / LIVE_S, done / LIVE_S, percentile_ms(took, 99))
+
+    def _write_pending(self) -> None:
+        pending, self._pending = self._pending, {}
+        for key in sorted(pending):
+            self._write(pending[key])
+        self._seconds.flush()
 
     def _write(self, sample: Sample) -> None:
         step = self._step
