@@ -8,12 +8,15 @@ import secrets
 from pathlib import Path
 from typing import Final
 
+from touchline.adapters.valkey.connection import Valkey
+from touchline.core.errors import Outage
 from touchline.runtime.addresses import LOCALHOST, free_port
 from touchline.runtime.files import write_private
 from touchline.runtime.process import Child, PartFailed, Program, package_folder, ready, start
 
 NAME: Final = "valkey"
 READY_TIMEOUT_S: Final = 20
+PROBE_TIMEOUT_MS: Final = 1_000
 MEMORY_MAX: Final = "64mb"
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 
@@ -48,17 +51,13 @@ class ValkeyServer:
 
     async def healthy(self) -> bool:
         """Tell whether it answers."""
-        # Imported here: a fifth of a second that only whoever starts the server pays.
-        import redis.asyncio as redis
-        from redis.exceptions import RedisError
-
-        client = redis.from_url(self.url, socket_connect_timeout=1, socket_timeout=1)
+        valkey = Valkey(self.url, PROBE_TIMEOUT_MS)
         try:
-            return bool(await client.ping())
-        except (RedisError, OSError):
+            return bool(await valkey.call("PING") == b"PONG")
+        except Outage:
             return False
         finally:
-            await client.aclose()
+            await valkey.close()
 
     def _write_config(self) -> None:
         lines = [

@@ -1,49 +1,169 @@
-"""Reaching Valkey (or Redis): a bounded pool, scripts by name, and what counts as its being away."""
+"""One connection to Valkey (or Redis) that every request of a process shares, over hiredis.
 
-from collections.abc import Awaitable
+Invariant: commands go out as they come and answers come back in that order, the n-th to the n-th. A connection on
+which an answer is late or can't be read is given up whole: all that wait on it meet an `Outage`, and the next
+command makes another.
+"""
+
+import asyncio
+import hashlib
+import ssl
+from collections import deque
 from importlib import resources
-from typing import Any, Final
+from typing import Any, Final, cast
+from urllib.parse import unquote, urlsplit
 
-from redis.asyncio import BlockingConnectionPool, Redis
-from redis.exceptions import RedisError
+import hiredis
 
 from touchline.core.errors import Outage
 
-CONNECTIONS_MAX: Final = 32  # of one pool; a request that finds none in time goes on without the cache
+WAITING_MAX: Final = 10_000
+PORT: Final = 6379
+_TLS_SCHEMES: Final = ("rediss", "valkeys")
+
+Part = bytes | str | int
 
 
-def connect(url: str, timeout_ms: int) -> Any:
-    """Return a client that waits `timeout_ms` at most for a connection, and as long for an answer."""
-    timeout_s = timeout_ms / 1000
-    pool = BlockingConnectionPool.from_url(
-        url,
-        max_connections=CONNECTIONS_MAX,
-        timeout=timeout_s,
-        socket_timeout=timeout_s,
-        socket_connect_timeout=timeout_s,
-        retry=None,
-    )
-    return Redis(connection_pool=pool)
+class Refused(Exception):
+    """The server understood a command and refuses it; never leaves this package."""
 
 
-async def close(valkey: Any) -> None:
-    """Close every connection of a client."""
-    await valkey.aclose()
-    await valkey.connection_pool.disconnect()
+class Valkey:
+    """A client that waits `timeout_ms` at most for a connection, and as long for an answer."""
+
+    def __init__(self, url: str, timeout_ms: int) -> None:
+        self._url = urlsplit(url)
+        self._timeout_s = timeout_ms / 1000
+        self._line: _Line | None = None
+        self._connecting = asyncio.Lock()
+
+    async def call(self, *command: Part) -> Any:
+        """Return the answer to a command: bytes, an int, None, or a list of these.
+
+        Raises:
+            Outage: there is none in time, or the server can't give it.
+        """
+        try:
+            return await self._ask(command)
+        except Refused as refused:
+            raise Outage("Valkey") from refused
+
+    def script(self, name: str) -> "Script":
+        """Return the script in the file `name` beside this module, to be called with keys and arguments."""
+        return Script(self, resources.files(__package__).joinpath(name).read_text("utf-8"))
+
+    async def close(self) -> None:
+        """Close the connection."""
+        if self._line is not None:
+            self._line.give_up()
+            self._line = None
+
+    async def _ask(self, command: tuple[Part, ...]) -> Any:
+        line = self._line
+        if line is None or line.lost:
+            line = await self._connect()
+        return await line.ask(command)
+
+    async def _connect(self) -> "_Line":
+        async with self._connecting:
+            if self._line is not None and not self._line.lost:
+                return self._line
+            url = self._url
+            tls = ssl.create_default_context() if url.scheme in _TLS_SCHEMES else None
+            try:
+                async with asyncio.timeout(self._timeout_s):
+                    _, line = await asyncio.get_running_loop().create_connection(
+                        lambda: _Line(self._timeout_s), url.hostname or "localhost", url.port or PORT, ssl=tls
+                    )
+            except (OSError, TimeoutError) as away:
+                raise Outage("Valkey") from away
+            try:
+                if url.password:
+                    await line.ask(("AUTH", unquote(url.username or "default"), unquote(url.password)))
+                if database := url.path.strip("/"):
+                    await line.ask(("SELECT", database))
+            except (Outage, Refused):
+                line.give_up()
+                raise
+            self._line = line
+            return line
 
 
-async def ask(call: Awaitable[Any]) -> Any:
-    """Return the answer.
+class Script:
+    """A script that the server keeps by its digest, sent whole only where the server has lost it."""
 
-    Raises:
-        Outage: there is none in time, or the server can't give it.
-    """
-    try:
-        return await call
-    except (RedisError, OSError, TimeoutError) as away:
-        raise Outage("Valkey") from away
+    def __init__(self, valkey: Valkey, text: str) -> None:
+        self._valkey = valkey
+        self._text = text
+        self._digest = hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest()
+
+    async def __call__(self, keys: list[str], args: list[Part]) -> Any:
+        """Return the script's answer, as `Valkey.call` does."""
+        rest = (len(keys), *keys, *args)
+        try:
+            return await self._valkey._ask(("EVALSHA", self._digest, *rest))
+        except Refused as refused:
+            if not str(refused).startswith("NOSCRIPT"):
+                raise Outage("Valkey") from refused
+        return await self._valkey.call("EVAL", self._text, *rest)
 
 
-def script(name: str) -> str:
-    """Return the text of a script beside this module."""
-    return resources.files(__package__).joinpath(name).read_text("utf-8")
+class _Line(asyncio.Protocol):
+    def __init__(self, timeout_s: float) -> None:
+        self.lost = False
+        self._timeout_s = timeout_s
+        self._loop = asyncio.get_running_loop()
+        self._reader = hiredis.Reader()
+        self._waiting: deque[tuple[asyncio.Future[Any], float]] = deque()
+        self._look: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.BaseTransport) -> None:
+        self._transport = cast(asyncio.Transport, transport)  # uvloop's is none by its class
+
+    def data_received(self, data: bytes) -> None:
+        try:
+            self._reader.feed(data)
+            while self._waiting and (answer := self._reader.gets()) is not False:
+                future, _ = self._waiting.popleft()
+                if future.done():  # whoever asked is gone
+                    continue
+                if isinstance(answer, hiredis.ReplyError):
+                    future.set_exception(Refused(str(answer)))
+                else:
+                    future.set_result(answer)
+        except hiredis.HiredisError:
+            self.give_up()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self.lost = True
+        if self._look is not None:
+            self._look.cancel()
+        while self._waiting:
+            future, _ = self._waiting.popleft()
+            if not future.done():
+                future.set_exception(Outage("Valkey"))
+
+    async def ask(self, command: tuple[Part, ...]) -> Any:
+        if self.lost or len(self._waiting) >= WAITING_MAX:
+            raise Outage("Valkey")
+        future: asyncio.Future[Any] = self._loop.create_future()
+        self._waiting.append((future, self._loop.time() + self._timeout_s))
+        self._transport.write(hiredis.pack_command(command))  # type: ignore[arg-type]  # its stubs mean any tuple
+        if self._look is None:
+            self._look = self._loop.call_later(self._timeout_s, self._look_for_late)
+        return await future
+
+    def give_up(self) -> None:
+        self.lost = True
+        self._transport.abort()
+
+    def _look_for_late(self) -> None:
+        """Give up where the oldest answer is late; one timer serves all that wait."""
+        self._look = None
+        if not self._waiting:
+            return
+        due = self._waiting[0][1]
+        if due <= self._loop.time():
+            self.give_up()
+        else:
+            self._look = self._loop.call_at(due, self._look_for_late)

@@ -14,7 +14,7 @@ from typing import Any, Final
 import msgspec
 
 from touchline.adapters.breaker import Breaker
-from touchline.adapters.valkey.connection import ask, close, connect, script
+from touchline.adapters.valkey.connection import Valkey
 from touchline.core.errors import Outage, Rejection
 from touchline.core.ids import MarketId
 from touchline.core.market import Market
@@ -41,8 +41,8 @@ class ValkeyOdds:
         lease_ms: int = LEASE_MS,
         change_ms: int = CHANGE_MS,
     ) -> None:
-        self._valkey = connect(url, timeout_ms)
-        self._run = self._valkey.register_script(script("odds.lua"))
+        self._valkey = Valkey(url, timeout_ms)
+        self._run = self._valkey.script("odds.lua")
         self._breaker = Breaker("Valkey")
         self._kept_ms, self._lease_ms, self._change_ms = kept_ms, lease_ms, change_ms
         self._name = secrets.token_hex(8)
@@ -52,7 +52,7 @@ class ValkeyOdds:
 
     async def close(self) -> None:
         """Close every connection."""
-        await close(self._valkey)
+        await self._valkey.close()
 
     async def poll(
         self, market_id: MarketId, read: Callable[[MarketId], Awaitable[PolledMarketV1 | None]]
@@ -103,7 +103,7 @@ class ValkeyOdds:
 
     async def _ask(self, market_id: MarketId, verb: str, token: str, ms: int, *more: int | bytes) -> Any:
         with self._breaker:
-            return await ask(self._run(keys=[f"odds:{market_id}"], args=[verb, token, ms, *more]))
+            return await self._run([f"odds:{market_id}"], [verb, token, ms, *more])
 
 
 def _body_of(market: PolledMarketV1) -> bytes:

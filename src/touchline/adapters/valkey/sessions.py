@@ -7,7 +7,7 @@ from collections.abc import Awaitable
 from datetime import datetime
 from typing import Any, cast
 
-from touchline.adapters.valkey.connection import ask, close, connect, script
+from touchline.adapters.valkey.connection import Part, Valkey
 from touchline.core.errors import Outage
 from touchline.core.ids import PlayerId
 from touchline.ports import Admission, Balance
@@ -26,9 +26,9 @@ class ValkeySessions:
         velocity_bets: int,
         velocity_window_ms: int,
     ) -> None:
-        self._valkey = connect(url, timeout_ms)
-        self._admit = self._valkey.register_script(script("admit.lua"))
-        self._keep = self._valkey.register_script(script("keep.lua"))
+        self._valkey = Valkey(url, timeout_ms)
+        self._admit = self._valkey.script("admit.lua")
+        self._keep = self._valkey.script("keep.lua")
         self._ttl_s = ttl_s
         self._rules = (bets_per_minute_max, velocity_bets, velocity_window_ms)
         self._velocity_bets = velocity_bets
@@ -38,14 +38,14 @@ class ValkeySessions:
 
     async def close(self) -> None:
         """Close every connection."""
-        await close(self._valkey)
+        await self._valkey.close()
 
     async def admit(self, player_id: PlayerId, bet_key: str, now: datetime) -> Admission:
         """See `ports.SessionCache`."""
         keys = [f"bets:{player_id}", f"session:{player_id}"]
         at_ms = int(now.timestamp() * 1000)
-        args = [at_ms, bet_key, *self._rules, self._ttl_s]
-        wait_ms, fast, *session = await self._look(self._admit(keys=keys, args=args))
+        args: list[Part] = [at_ms, bet_key, *self._rules, self._ttl_s]
+        wait_ms, fast, *session = await self._look(self._admit(keys, args))
         return Admission(
             retry_after_s=-(-wait_ms // 1000) if wait_ms else None,
             balance=self._balance_of(session),
@@ -54,22 +54,21 @@ class ValkeySessions:
 
     async def withdraw(self, player_id: PlayerId, bet_key: str) -> None:
         """See `ports.SessionCache`."""
-        await ask(self._valkey.zrem(f"bets:{player_id}", bet_key))
+        await self._valkey.call("ZREM", f"bets:{player_id}", bet_key)
 
     async def balance(self, player_id: PlayerId) -> Balance | None:
         """See `ports.SessionCache`."""
-        session = self._valkey.hmget(f"session:{player_id}", "balance", "currency", "version")
-        held = await self._look(session)
-        return self._balance_of(held)
+        session = self._valkey.call("HMGET", f"session:{player_id}", "balance", "currency", "version")
+        return self._balance_of(await self._look(session))
 
     async def keep(self, player_id: PlayerId, balance: Balance) -> None:
         """See `ports.SessionCache`."""
-        args: list[int | str] = [balance.balance_minor, balance.currency, balance.version, self._ttl_s]
-        await ask(self._keep(keys=[f"session:{player_id}"], args=args))
+        args: list[Part] = [balance.balance_minor, balance.currency, balance.version, self._ttl_s]
+        await self._keep([f"session:{player_id}"], args)
 
     async def _look(self, call: Awaitable[Any]) -> Any:
         try:
-            return await ask(call)
+            return await call
         except Outage:
             self.outages += 1
             raise
