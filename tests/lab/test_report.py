@@ -7,10 +7,11 @@ from collections.abc import Callable
 from html.parser import HTMLParser
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from tests.lab import synthetic_runs as runs
-from touchline.lab.evidence import POINTS_MAX, read_evidence
+from touchline.lab.evidence import POINTS_MAX, WENT_BACK, read_evidence
 from touchline.lab.records import (
     BETS,
     CHECKS,
@@ -252,6 +253,15 @@ def test_text_that_would_be_html_stays_text(tmp_path: Path, scenario: str) -> No
         "dl",
     }
     assert not [name for _, attributes in page.elements for name in attributes if name.startswith("on")]
+
+
+def test_prices_that_went_back_are_told_in_red(tmp_path: Path) -> None:
+    recorder = runs.Recorder()
+    recorder.step("one", 100)
+    recorder.seconds[3] = msgspec.structs.replace(recorder.seconds[3], codes={WENT_BACK: 2})
+    page = page_of(recorder.write(tmp_path, "knee", checks=runs.clean()))
+    assert "2 polls showed an older price than one before." in page.words["p"]
+    assert "older price" not in page_of(runs.soak_run(tmp_path / "other", length_s=60)).source
 
 
 def test_a_long_run_is_drawn_in_columns(tmp_path: Path) -> None:

@@ -32,7 +32,14 @@ from touchline.lab.records import (
 )
 
 ARCHITECTURES: Final = {"poll": "V0", "stream": "V1", "global": "V3"}
-KINDS: Final = {"odds": "polls", "bet": "bets", "balance": "balances"}  # in the order that they are told in
+KINDS: Final = {  # in the order that they are told in
+    "odds": "polls",
+    "bet": "bets",
+    "balance": "balances",
+    "reoffer": "re-offered bets",
+    "retry": "bets sent again",
+}
+WENT_BACK: Final = "VERSION_WENT_BACK"  # a generator's code
 POINTS_MAX: Final = 240  # of a chart over time; a longer run is drawn in wider columns
 
 Found = TypeVar("Found")
@@ -72,6 +79,11 @@ class Evidence:
     def asked(self) -> int:
         """How many requests were offered in the whole run."""
         return sum(second.offered for second in self.seconds)
+
+    @cached_property
+    def went_back(self) -> int:
+        """How many polls showed an older version than an earlier one of the same bettor."""
+        return sum(second.codes.get(WENT_BACK, 0) for second in self.seconds)
 
     @cached_property
     def steps(self) -> list[Step]:

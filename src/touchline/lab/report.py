@@ -150,6 +150,7 @@ def _headline(evidence: Evidence, section: Section) -> Markup:
         tag("h1", section.headline),
         tag("p", section.detail) if section.detail else None,
         _checked(evidence),
+        _went_back(evidence),
         tag("dl", *figures, class_="figures") if figures else None,
         class_="headline",
     )
@@ -170,6 +171,14 @@ def _checked(evidence: Evidence) -> Markup:
         first = f" {broken[0].violations[0]}" if broken else ""
         ok, text = "no", f"The books are wrong, by the rule{'s' * (len(broken) != 1)} {names}.{first}"
     return tag("p", tag("span", text), class_="verdict", data_ok=ok)
+
+
+def _went_back(evidence: Evidence) -> Markup | None:
+    """Return that prices went back for somebody; None where they did for nobody."""
+    if not evidence.went_back:
+        return None
+    text = f"{count(evidence.went_back, 'poll')} showed an older price than one before."
+    return tag("p", tag("span", text), class_="verdict", data_ok="no")
 
 
 def _charts(evidence: Evidence, section: Section) -> Markup:
