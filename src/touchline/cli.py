@@ -17,6 +17,7 @@ from touchline.adapters.postgres.migrations import Phase
 from touchline.adapters.postgres.migrations import migrate as apply_migrations
 from touchline.architectures.settings import PREFIX, Settings, SettingsWrong, read_settings
 from touchline.cli_feed import feed_app
+from touchline.cli_lab import lab_app
 from touchline.core.errors import Fault, Outage
 from touchline.flows.reconcile_ledger import Reconciliation
 from touchline.flows.reconcile_ledger import reconcile as reconcile_books
@@ -36,6 +37,7 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
 )
 app.add_typer(feed_app, name="feed")
+app.add_typer(lab_app, name="lab")
 _out: Final = Console()
 _err: Final = Console(stderr=True)
 

@@ -38,18 +38,19 @@ class NotMended(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Extent:
-    """How long and how wide each fault is."""
+    """How long and how wide each fault is; `hold_s` is what is broken by hand and stays so."""
 
     calm_s: float  # before each
-    hold_s: float  # what is broken stays broken
+    hold_s: float
     bets: int  # settled under kills
+    kills: int  # of settlement
     cut_off: int  # clients of each sort
     slow: int  # clients of each sort
 
 
 EXTENTS: Final[Mapping[Size, Extent]] = {
-    "smoke": Extent(calm_s=1.0, hold_s=2.5, bets=400, cut_off=24, slow=40),
-    "full": Extent(calm_s=5.0, hold_s=15.0, bets=5_000, cut_off=300, slow=400),
+    "smoke": Extent(calm_s=0.5, hold_s=2.0, bets=300, kills=2, cut_off=24, slow=40),
+    "full": Extent(calm_s=5.0, hold_s=15.0, bets=5_000, kills=5, cut_off=300, slow=400),
 }
 
 
@@ -159,15 +160,16 @@ async def fill_valkey(stage: Stage) -> dict[str, Any]:
 
 
 async def kill_settlement(stage: Stage) -> dict[str, Any]:
-    """Kill the settlement worker three times while it pays the bets of a market."""
+    """Kill the settlement worker again and again while it pays the bets of a market."""
     offer, bets = await stage.desk.open_market(), stage.extent.bets
     placed = await bet_on(stage, offer, bets)
     began_s = monotonic_s()
     await stage.desk.settle(offer.market_id, {"home": "won", "draw": "lost", "away": "lost"})
-    kills = []
-    for part_of in (0.25, 0.5, 0.75):
+    kills: list[int] = []
+    for number in range(1, stage.extent.kills + 1):
         pid = await stage.until_running("settlement")
-        done = await stage.desk.until_settled(offer.market_id, int(placed * part_of), BACK_WITHIN_S)
+        after = placed * number // (stage.extent.kills + 1)
+        done = await stage.desk.until_settled(offer.market_id, after, BACK_WITHIN_S)
         if done >= placed:
             break
         _signal([pid], signal.SIGKILL)
@@ -272,7 +274,7 @@ FAULTS: Final[Mapping[str, tuple[str, Breaking]]] = {
     "postgres-kept-down": ("PostgreSQL killed as often as it comes back", keep_killing_postgres),
     "valkey-killed": ("Valkey killed", kill_valkey),
     "valkey-full": ("Valkey out of memory, evicting every session (allkeys-lru)", fill_valkey),
-    "settlement-killed": ("settlement worker killed three times while it pays", kill_settlement),
+    "settlement-killed": ("settlement worker killed while it pays", kill_settlement),
     "pods-unhealthy": ("every pod unhealthy", unready_pods),
     "pods-frozen": ("pods frozen, their connections open", freeze_pods),
     "clients-cut-off": ("clients cut off in mid-bet, asking again", cut_clients_off),

@@ -150,6 +150,18 @@ def connections_max(evidence: Evidence, step: Step) -> int | None:
         return None
 
 
+def connections_busy(meters: Sequence[Meter]) -> float | None:
+    """Return how many connections to PostgreSQL the pods used, as they say or as it says; None without either."""
+    pools: dict[str, list[float]] = defaultdict(list)
+    for meter in meters:
+        used = extra(meter, "in_use")
+        if used is not None:
+            pools[meter.part].append(used)
+    if pools:
+        return sum(fmean(values) for values in pools.values())
+    return mean_extra(meters, "postgres", "active")
+
+
 def what_ran_out(evidence: Evidence, step: Step) -> Resource | None:
     """Return the resource that was used up in a step; None where no meter says of one."""
     meters = evidence.during(step)
@@ -158,13 +170,13 @@ def what_ran_out(evidence: Evidence, step: Step) -> Resource | None:
     parts = {group: value for group, value in cpu.items() if group != HOST}
     used = cpu.get(HOST, sum(parts.values()))
     busiest = max((fmean(values) for values in _pods(meters).values()), default=0.0)
-    active, room = mean_extra(meters, "postgres", "active"), connections_max(evidence, step)
+    busy, room = connections_busy(meters), connections_max(evidence, step)
     locks = mean_extra(meters, "postgres", "waiting_on_locks") or 0.0
     shares = [f"{part_name(group)} {value:.0f} %" for group, value in _largest(parts) if value >= 1]
     figures = f"CPU, one core being 100 %: {', '.join(shares)}; the machine {used:.0f} % of {cores * 100} %."
-    if active is not None and room and active >= FULL * room:
+    if busy is not None and room and busy >= FULL * room:
         clause = "the pods' database connections run out"
-        return Resource("database connections", clause, f"{active:.0f} of {room} connections were busy. {figures}")
+        return Resource("database connections", clause, f"{busy:.0f} of {room} connections were busy. {figures}")
     if parts and used >= FULL * cores * 100:
         return _machine(parts, cores, figures)
     if busiest >= FULL * 100:

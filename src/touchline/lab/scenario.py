@@ -211,3 +211,5 @@ class Scenario:
     sizes: Mapping[Size, Mapping[str, Any]]  # its parameters; `users`, a list, gives way to --users
     settings: Mapping[str, str] = field(default_factory=dict)  # of the platform
     markets: int = 20
+    many_users: bool = False  # whether --users may name several steps
+    own_platform: bool = False  # whether it restarts the platform or breaks it, which is no guest's right

@@ -83,6 +83,7 @@ KNEE: Final = Scenario(
     name="knee",
     shows="how many users the platform serves, and what runs out first",
     act=find,
+    many_users=True,
     sizes={
         "smoke": {
             "users": [40, 120],

@@ -27,6 +27,12 @@ GROUP_LOOKS: Final = {
     "settlement": "c6",
 }
 GROUPS_MAX: Final = 7
+CONNECTIONS: Final = (  # what, of which group of parts, which of its extras, look
+    ("busy, as the pods say", "pool", "in_use", "c1"),
+    ("busy, as PostgreSQL says", "postgres", "active", "c2"),
+    ("idle, as PostgreSQL says", "postgres", "idle", "c7 dashed"),
+    ("waiting for a lock", "postgres", "waiting_on_locks", "c3"),
+)
 RULER_LETTERS: Final = 60  # of a chart's whole width
 MINUTES_FROM_S: Final = 600.0  # a longer run is told in minutes
 REASON_LOOKS: Final = {
@@ -195,7 +201,7 @@ def cpu_chart(evidence: Evidence) -> Markup | None:
     by_second: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     for meter in evidence.meters:
         by_second[group_of(meter.part), int(meter.t_s)][meter.part] = meter.cpu_percent
-    means = cpu_by_group(evidence.meters)
+    means = {group: mean for group, mean in cpu_by_group(evidence.meters).items() if mean or group == HOST}
     groups = sorted(means, key=lambda group: (group == HOST, -means[group]))[:GROUPS_MAX]
     if HOST in means and HOST not in groups:
         groups[-1] = HOST
@@ -220,28 +226,36 @@ def _percents(value: float) -> str:
 
 
 def connections_chart(evidence: Evidence) -> Markup | None:
-    """Return PostgreSQL's connections over time: busy, idle, waiting for a lock; None where none was metered."""
-    meters = [meter for meter in evidence.meters if meter.part == "postgres"]
-    length, series = evidence.end_s, []
-    named = (
-        ("busy", "active", "c1"),
-        ("idle", "idle", "c7 dashed"),
-        ("waiting for a lock", "waiting_on_locks", "c3"),
-    )
-    for name, key, look in named:
-        pairs = [(meter.t_s, extra(meter, key)) for meter in meters]
-        if any(value is not None for _, value in pairs):
-            series.append(Series(name, columns(pairs, length), look))
+    """Return the database's connections over time, as the pods and as PostgreSQL see them; None without any."""
+    length = evidence.end_s
+    found = [
+        Series(name, columns(_sums(evidence, group, key), length), look, lambda value: number(round(value)))
+        for name, group, key, look in CONNECTIONS
+    ]
+    series = [one for one in found if any(value is not None for value in one.values)]
     if not series:
         return None
     room = max((connections_max(evidence, step) or 0 for step in evidence.steps), default=0)
     most = max((value for value in series[0].values if value is not None), default=0)
     level = [Level(room, f"all that the pods may hold: {room}")] if room else []
-    y = linear_axis("connections", [float(room), *(v for one in series for v in one.values)])
+    y = linear_axis("connections", [float(room), *(value for one in series for value in one.values)])
+    waited = max((value for _, value in _sums(evidence, "pool", "waiting") if value), default=0)
     summary = f"At most {number(round(most))} were busy" + (
         f" of the {room} that the pods may hold." if room else "."
     )
+    if waited:
+        summary += f" Up to {count(round(waited), 'request')} waited for one."
     notes = time_notes(evidence, level)
     return line_chart(
         "Database connections", summary, column_starts(length), series, time_axis(evidence), y, notes
     )
+
+
+def _sums(evidence: Evidence, group: str, key: str) -> list[tuple[float, float | None]]:
+    """Return (second, one of the extras summed over a group's parts)."""
+    found: dict[int, dict[str, float]] = defaultdict(dict)
+    for meter in evidence.meters:
+        value = extra(meter, key) if group_of(meter.part) == group else None
+        if value is not None:
+            found[int(meter.t_s)][meter.part] = value
+    return [(float(at), sum(parts.values())) for at, parts in sorted(found.items())]

@@ -1,0 +1,163 @@
+"""`touchline lab`: load and faults on a platform, and the report of what came of it.
+
+Exit status: 0 it was run and no rule was broken, 1 a rule was broken (the bet is named), 2 it could not be run or
+did not come to its end.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+from typing import Annotated, Final, NoReturn, cast
+
+import typer
+from rich.console import Console
+from rich.table import Table
+
+from touchline.lab import report as lab_report
+from touchline.lab.distant import Server
+from touchline.lab.progress import Screen
+from touchline.lab.records import RUN, Run, Size, Unreadable, read_whole
+from touchline.lab.runner import Asked, CannotRun, Outcome, first_violations
+from touchline.lab.runner import run as run_scenario
+from touchline.lab.scenarios import SCENARIOS
+from touchline.runtime.postgres import PostgresServer
+from touchline.runtime.process import PartFailed
+
+VIOLATIONS_TOLD_MAX: Final = 10
+DATA_DIR: Final = Path(".touchline-lab")
+lab_app = typer.Typer(help="The lab: load, faults, and where an architecture breaks.", no_args_is_help=True)
+_out: Final = Console(highlight=False)
+_err: Final = Console(stderr=True, highlight=False)
+
+
+@lab_app.callback()
+def lab() -> None:
+    """The lab: load, faults, and where an architecture breaks."""
+
+
+@lab_app.command("list")
+def list_scenarios() -> None:
+    """List what can be run."""
+    table = Table(box=None)
+    table.add_column("scenario", style="bold")
+    table.add_column("what it shows")
+    for scenario in SCENARIOS.values():
+        table.add_row(scenario.name, scenario.shows)
+    _out.print(table)
+
+
+@lab_app.command()
+def run(
+    name: Annotated[str, typer.Argument(help="One of `touchline lab list`.")],
+    size: Annotated[str, typer.Option(help="smoke (under a minute) or full")] = "full",
+    seed: Annotated[int, typer.Option(help="Of all that is left to chance.")] = 1,
+    out: Annotated[
+        Path | None, typer.Option(help="Where the records and the report go.", show_default=False)
+    ] = None,
+    users: Annotated[str, typer.Option(help="How many bettors; for knee, several: 500,1000,2000")] = "",
+    architecture: Annotated[str, typer.Option(help="poll")] = "poll",
+    db_latency_ms: Annotated[
+        float, typer.Option(help="What a read of PostgreSQL takes longer; writes 5 ×.")
+    ] = 0.0,
+    generators: Annotated[int, typer.Option(help="Processes of bettors.")] = 2,
+    setting: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the platform; repeatable.")] = None,
+    data_dir: Annotated[Path, typer.Option(help="Where the lab's platform keeps everything.")] = DATA_DIR,
+    fresh: Annotated[bool, typer.Option("--fresh", help="Begin with empty books.")] = False,
+    running: Annotated[
+        bool, typer.Option("--running", help="Load the platform that runs in DATA_DIR, as it is.")
+    ] = False,
+) -> None:
+    """Run a scenario on a platform of the lab's own, check the books, write the report."""
+    scenario = SCENARIOS.get(name)
+    if scenario is None:
+        _refuse(f"no scenario is called {name}; there are {', '.join(SCENARIOS)}")
+    if size not in scenario.sizes:
+        _refuse(f"--size {size}: one of {', '.join(scenario.sizes)}")
+    asked = Asked(
+        scenario=scenario,
+        data_dir=data_dir,
+        size=cast(Size, size),
+        seed=seed,
+        out=out,
+        users=_numbers(users),
+        architecture=architecture,
+        db_latency_ms=db_latency_ms,
+        generators=generators,
+        running=running,
+        fresh=fresh,
+        settings=_settings(setting or []),
+    )
+    _tell(_run(asked))
+
+
+@lab_app.command()
+def report(run_dir: Annotated[Path, typer.Argument(help="A run's directory.")]) -> None:
+    """Write a run's report anew from its records."""
+    try:
+        written = lab_report.write(run_dir)
+        complete = read_whole(run_dir / RUN, Run).complete
+    except Unreadable as unreadable:
+        _refuse(f"no run can be read in {run_dir}: {unreadable}")
+    except OSError as failed:
+        _refuse(f"the report can't be written: {failed.strerror}")
+    _out.print(str(written), markup=False, soft_wrap=True)
+    if not complete:
+        _refuse("the run did not come to its end: this is a report of half a run")
+
+
+def _run(asked: Asked) -> Outcome:
+    try:
+        with Screen(_out) as screen:
+            return asyncio.run(run_scenario(asked, screen, _postgres_in))
+    except CannotRun as cannot:
+        _refuse(str(cannot))
+    except PartFailed as failed:
+        _refuse(str(failed))
+    except KeyboardInterrupt:
+        _refuse("interrupted: what is recorded is half a run")
+
+
+def _tell(outcome: Outcome) -> None:
+    _out.print(f"report: {outcome.run_dir / 'report.html'}", markup=False, soft_wrap=True)
+    if outcome.checks.ok:
+        checked = sum(rule.checked for rule in outcome.checks.rules)
+        _out.print(f"the money is right: {checked:,} checks, no rule broken")
+        return
+    for text in first_violations(outcome.checks, VIOLATIONS_TOLD_MAX):
+        _err.print(f"✗ {text}", markup=False, soft_wrap=True)
+    raise typer.Exit(1)
+
+
+def _numbers(text: str) -> list[int]:
+    try:
+        return [int(each) for each in text.split(",")] if text else []
+    except ValueError:
+        _refuse(f"--users {text}: numbers with commas between them")
+
+
+def _settings(pairs: list[str]) -> dict[str, str]:
+    """Return the settings that `NAME=VALUE` pairs name; the platform refuses those it does not know."""
+    found = {}
+    for pair in pairs:
+        name, equals, value = pair.partition("=")
+        if not equals:
+            _refuse(f"--setting {pair}: NAME=VALUE")
+        found[name.strip().lower().removeprefix("touchline_")] = value.strip()
+    return found
+
+
+@asynccontextmanager
+async def _postgres_in(folder: Path) -> AsyncIterator[Server]:
+    """Yield a PostgreSQL of the embedded kind under `folder`."""
+    server = PostgresServer(folder)
+    child = await server.start()
+    try:
+        yield Server(server.dsn, child.pid)
+    finally:
+        await child.stop()
+
+
+def _refuse(why: str) -> NoReturn:
+    _err.print(f"[red]✗[/] {why}", soft_wrap=True)
+    raise typer.Exit(2)

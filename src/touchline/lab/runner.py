@@ -1,0 +1,279 @@
+"""A run from its start to its report: a platform, players, a scenario, the checker's verdict.
+
+Invariant: a run that did not come to its end is never called complete, and whatever was started is stopped.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass, field
+from fractions import Fraction
+from pathlib import Path
+from typing import Any, Final
+
+import asyncpg
+
+from touchline.lab import report
+from touchline.lab.accounts import ACCOUNTS_MAX, Accounts, AccountsRefused
+from touchline.lab.bets_judged import Tolerance
+from touchline.lab.checker import CannotCheck, check
+from touchline.lab.clock import monotonic_s, utc_now
+from touchline.lab.crowd import GeneratorFailed
+from touchline.lab.desk import DeskRefused
+from touchline.lab.distant import Distant, ServerAt, distant_postgres
+from touchline.lab.faults import NotMended
+from touchline.lab.market_maker import FeedRefused, MarketMaker
+from touchline.lab.meters import meter
+from touchline.lab.platform import Platform, PlatformAway
+from touchline.lab.progress import Screen
+from touchline.lab.recorder import Recorder
+from touchline.lab.records import BETS, CHECKS, METERS, RUN, Checks, LineWriter, Run, Size, Unreadable, write_whole
+from touchline.lab.scenario import Lab, Scenario
+from touchline.lab.surroundings import commit, hardware, versions
+
+USERS_MAX: Final = 50_000
+STEPS_MAX: Final = 50
+DB_LATENCY_MS_MAX: Final = 1_000.0
+GENERATORS_MAX: Final = 32
+ACCOUNTS: Final[Mapping[Size, int]] = {"smoke": 20, "full": ACCOUNTS_MAX}
+RUNS: Final = Path("lab-runs")
+
+
+class CannotRun(Exception):
+    """The run can't be made, or did not come to its end; the message is one clear line."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Asked:
+    """What is to be run, and where."""
+
+    scenario: Scenario
+    data_dir: Path
+    size: Size = "full"
+    seed: int = 1
+    out: Path | None = None
+    users: Sequence[int] = ()
+    architecture: str = "poll"
+    db_latency_ms: float = 0.0
+    generators: int = 2
+    running: bool = False  # the platform in data_dir runs, and is taken as it is
+    fresh: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+
+    def problems(self) -> list[str]:
+        """Return what is impossible about it."""
+        found = []
+        if any(not 1 <= users <= USERS_MAX for users in self.users) or len(self.users) > STEPS_MAX:
+            found.append(f"--users: up to {STEPS_MAX} numbers from 1 to {USERS_MAX:,}")
+        if self.users and "users" not in self.parameters():
+            found.append(f"--users: {self.scenario.name} has none to choose")
+        elif len(self.users) > 1 and not self.scenario.many_users:
+            found.append(f"--users: {self.scenario.name} takes one number")
+        if not 0 <= self.db_latency_ms <= DB_LATENCY_MS_MAX:
+            found.append(f"--db-latency-ms: from 0 to {DB_LATENCY_MS_MAX:g}")
+        if not 1 <= self.generators <= GENERATORS_MAX:
+            found.append(f"--generators: from 1 to {GENERATORS_MAX}")
+        if self.running and (self.db_latency_ms or self.fresh or self.settings or self.scenario.own_platform):
+            found.append(
+                "--running: a platform that runs keeps its settings; leave it out to start one of the lab's"
+            )
+        return found
+
+    def parameters(self) -> dict[str, Any]:
+        """Return the scenario's parameters."""
+        given = {"users": list(self.users)} if self.users else {}
+        return {**self.scenario.sizes[self.size], **given}
+
+
+@dataclass(frozen=True)
+class Outcome:
+    """Where a run's records are, and what the checker says of it."""
+
+    run_dir: Path
+    checks: Checks
+
+
+ENDED_BY: Final = (
+    PlatformAway,
+    AccountsRefused,
+    FeedRefused,
+    DeskRefused,
+    NotMended,
+    GeneratorFailed,
+    CannotCheck,
+    Unreadable,
+    asyncpg.PostgresError,
+)
+
+
+async def run(asked: Asked, screen: Screen, server_at: ServerAt) -> Outcome:
+    """Run what is asked, and return what came of it; its report is written, whole or half.
+
+    Raises:
+        CannotRun: it can't be run, or did not come to its end.
+    """
+    problems = asked.problems()
+    if problems:
+        raise CannotRun("; ".join(problems))
+    try:
+        run_dir = _new_directory(asked)
+        try:
+            checks = await _run(asked, run_dir, screen, server_at)
+        finally:
+            _report(run_dir)
+    except ENDED_BY as failed:
+        raise CannotRun(str(failed)) from failed
+    except OSError as failed:
+        raise CannotRun(f"{failed.filename or 'the run'}: {failed.strerror or failed}") from failed
+    return Outcome(run_dir, checks)
+
+
+def _new_directory(asked: Asked) -> Path:
+    run_dir = asked.out or RUNS / f"{asked.scenario.name}-{utc_now():%Y%m%d-%H%M%S}"
+    if run_dir.exists() and any(run_dir.iterdir()):
+        raise CannotRun(f"{run_dir} is not empty; --out names another directory")
+    run_dir.mkdir(parents=True, exist_ok=True)
+    return run_dir
+
+
+def _report(run_dir: Path) -> None:
+    """Write the report of a run that has begun; remove the directory of one that has not."""
+    with suppress(OSError, Unreadable):  # what ended the run is told already
+        if (run_dir / RUN).exists():
+            report.write(run_dir)
+        else:
+            run_dir.rmdir()
+
+
+async def _run(asked: Asked, run_dir: Path, screen: Screen, server_at: ServerAt) -> Checks:
+    async with AsyncExitStack() as stack:
+        platform, distant = await _platform(asked, stack, screen, server_at)
+        instance = platform.instance
+        dsn = distant.server.dsn if distant else instance.postgres
+        run = Run(
+            scenario=asked.scenario.name,
+            size=asked.size,
+            seed=asked.seed,
+            started_at=utc_now(),
+            architecture=instance.architecture,
+            settings={} if asked.running else platform.told_settings,
+            commit=await commit(),
+            versions=await versions(dsn, instance.valkey),
+            hardware=hardware(),
+            parameters=asked.parameters() | _beside(asked),
+        )
+        write_whole(run_dir / RUN, run)
+        try:
+            lab = await _lab(asked, run, run_dir, platform, dsn, distant, stack, screen)
+            async with _metered(lab):
+                await asked.scenario.act(lab)
+            screen.doing("checking")
+            checks = await check(dsn, run_dir / BETS, _tolerance(run))
+            write_whole(run_dir / CHECKS, checks)
+            run.complete = True
+        finally:
+            run.ended_at = utc_now()
+            with suppress(OSError):  # a full disk: run.json says that the run is not complete
+                write_whole(run_dir / RUN, run)
+    return checks
+
+
+def _beside(asked: Asked) -> dict[str, Any]:
+    found: dict[str, Any] = {"generators": asked.generators}
+    return found | ({"db_latency_ms": asked.db_latency_ms} if asked.db_latency_ms else {})
+
+
+async def _platform(
+    asked: Asked, stack: AsyncExitStack, screen: Screen, server_at: ServerAt
+) -> tuple[Platform, Distant | None]:
+    """Return a platform that runs, and its database where that is delayed."""
+    settings = {"architecture": asked.architecture, **asked.scenario.settings, **asked.settings}
+    platform = Platform(asked.data_dir, settings)
+    if asked.running:
+        if not await platform.healthy():
+            raise PlatformAway(f"no platform runs well in {asked.data_dir}; touchline up starts one")
+        return platform, None
+    distant = None
+    if asked.db_latency_ms:
+        screen.doing("starting PostgreSQL")
+        context = distant_postgres(server_at, asked.data_dir / "distant", asked.db_latency_ms)
+        distant = await stack.enter_async_context(context)
+        platform.settings["postgres"] = distant.dsn
+    screen.doing("starting the platform")
+    await platform.start(fresh=asked.fresh)
+    stack.push_async_callback(platform.stop)
+    return platform, distant
+
+
+async def _lab(
+    asked: Asked,
+    run: Run,
+    run_dir: Path,
+    platform: Platform,
+    dsn: str,
+    distant: Distant | None,
+    stack: AsyncExitStack,
+    screen: Screen,
+) -> Lab:
+    """Return what the scenario works with: players with money, live markets, a place to record."""
+    address = platform.instance.address
+    accounts = Accounts(address, asked.data_dir)
+    stack.push_async_callback(accounts.close)
+    players = await accounts.players(ACCOUNTS[asked.size], screen.counted)
+    maker = MarketMaker(address, await accounts.log_in("feed"), str(asked.seed))
+    stack.push_async_callback(maker.close)
+    recorder = Recorder(run_dir)
+    stack.callback(recorder.close)
+    return Lab(
+        run=run,
+        run_dir=run_dir,
+        began_s=monotonic_s() - (utc_now() - run.started_at).total_seconds(),
+        keys=f"{run.started_at:%Y%m%d%H%M%S%f}",
+        platform=platform,
+        dsn=(lambda: dsn) if distant or asked.running else (lambda: platform.instance.postgres),
+        players=players,
+        maker=maker,
+        recorder=recorder,
+        screen=screen,
+        generators=asked.generators,
+        pids=distant.pids() if distant else {},
+        markets=await maker.open_markets(asked.scenario.markets),
+    )
+
+
+@asynccontextmanager
+async def _metered(lab: Lab) -> AsyncIterator[None]:
+    """Meter the platform while in the block; a meter that can't write ends it."""
+
+    def pids() -> dict[str, int]:
+        with suppress(PlatformAway):
+            return lab.platform.pids() | lab.pids
+        return lab.pids
+
+    with LineWriter(lab.run_dir / METERS) as out:
+        async with _beside_it(lambda: meter(out, lab.began_s, pids, lab.dsn)):
+            yield
+
+
+@asynccontextmanager
+async def _beside_it(work: Callable[[], Any]) -> AsyncIterator[None]:
+    task = asyncio.ensure_future(work())
+    try:
+        yield
+    finally:
+        task.cancel()
+        with suppress(asyncio.CancelledError):
+            await task
+
+
+def _tolerance(run: Run) -> Tolerance:
+    """Return by how much a price may have moved, at the most lenient of the run's settings."""
+    name = "odds_tolerance_pct"
+    found = [run.settings.get(name, "0"), *(step.settings.get(name, "0") for step in run.steps)]
+    return Tolerance(odds_pct=max(Fraction(text) for text in found))
+
+
+def first_violations(checks: Checks, at_most: int) -> list[str]:
+    """Return the first violations, each naming its bet."""
+    found = [f"{rule.name}: {text}" for rule in checks.rules for text in rule.violations]
+    return found[:at_most]
