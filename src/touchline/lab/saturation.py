@@ -142,7 +142,14 @@ def mean_extra(meters: Sequence[Meter], group: str, name: str) -> float | None:
 
 
 def connections_max(evidence: Evidence, step: Step) -> int | None:
-    """Return how many connections to PostgreSQL the pods may hold in a step; None where the settings don't say."""
+    """Return how many connections to PostgreSQL the pods may hold, by their word or the settings; None without."""
+    rooms: dict[str, float] = {}
+    for meter in evidence.during(step):
+        room = extra(meter, "room")
+        if room is not None:
+            rooms[meter.part] = room
+    if rooms:
+        return round(sum(rooms.values()))
     try:
         settings = {**evidence.run.settings, **step.settings}
         return int(settings["pods"]) * int(settings["pool_size"])
