@@ -25,6 +25,7 @@ from touchline.lab.faults import NotMended
 from touchline.lab.market_maker import FeedRefused, MarketMaker
 from touchline.lab.meters import meter
 from touchline.lab.platform import Platform, PlatformAway
+from touchline.lab.pools import meter_pools
 from touchline.lab.progress import Screen
 from touchline.lab.recorder import Recorder
 from touchline.lab.records import BETS, CHECKS, METERS, RUN, Checks, LineWriter, Run, Size, Unreadable, write_whole
@@ -250,8 +251,16 @@ async def _metered(lab: Lab) -> AsyncIterator[None]:
             return lab.platform.pids() | lab.pids
         return lab.pids
 
+    def pods() -> dict[str, int]:
+        with suppress(PlatformAway):
+            return {part.name: part.port for part in lab.platform.instance.parts if part.name.startswith("pod-")}
+        return {}
+
     with LineWriter(lab.run_dir / METERS) as out:
-        async with _beside_it(lambda: meter(out, lab.began_s, pids, lab.dsn)):
+        async with (
+            _beside_it(lambda: meter(out, lab.began_s, pids, lab.dsn)),
+            _beside_it(lambda: meter_pools(out, lab.began_s, pods)),
+        ):
             yield
 
 
