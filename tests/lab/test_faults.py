@@ -12,7 +12,7 @@ from touchline.lab import faults
 from touchline.lab.checker import check
 from touchline.lab.clock import monotonic_s
 from touchline.lab.desk import Desk
-from touchline.lab.faults import EXTENTS, FAULTS, NotMended, Stage, suffer
+from touchline.lab.faults import EXTENTS, FAULTS, SIPPERS, NotMended, Stage, suffer
 from touchline.lab.records import BETS, Fault, LineWriter
 from touchline.lab.slips import Slips
 from touchline.lab.watch import Seen, Watch
@@ -95,7 +95,7 @@ async def test_a_killed_settlement_pays_each_bet_once(own: OwnPlatform, tmp_path
     _, seen = await suffered(own, "settlement-killed", tmp_path)
     assert answers(seen) == (POLLED, {"200 session"}, BET)
     assert seen["settled"] == seen["bets"] == EXTENTS["smoke"].bets
-    assert [0 < done < seen["bets"] for done in seen["killed_after"]] == [True] * 3
+    assert [0 < done < seen["bets"] for done in seen["killed_after"]] == [True] * EXTENTS["smoke"].kills
 
 
 async def test_while_every_pod_is_unhealthy_the_balancer_says_502(own: OwnPlatform, tmp_path: Path) -> None:
@@ -119,7 +119,10 @@ async def test_a_client_that_was_cut_off_has_one_bet_by_his_key(own: OwnPlatform
 async def test_slow_clients_keep_nobody_from_his_answer(own: OwnPlatform, tmp_path: Path) -> None:
     _, seen = await suffered(own, "clients-slow", tmp_path)
     assert answers(seen) == (POLLED, {"200 session"}, BET)
-    assert seen["slow_readers"] == seen["slow_senders"] == EXTENTS["smoke"].slow
+    assert (seen["slow_senders"], seen["slow_readers"]) == (
+        EXTENTS["smoke"].slow,
+        EXTENTS["smoke"].slow // SIPPERS,
+    )
 
 
 async def test_a_part_that_does_not_come_back_is_told(
