@@ -8,21 +8,18 @@ import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import Annotated, Final, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn, cast
 
 import typer
 from rich.console import Console
 from rich.table import Table
 
-from touchline.lab import report as lab_report
-from touchline.lab.distant import Server
-from touchline.lab.progress import Screen
-from touchline.lab.records import RUN, Run, Size, Unreadable, read_whole
-from touchline.lab.runner import Asked, CannotRun, Outcome, first_violations
-from touchline.lab.runner import run as run_scenario
-from touchline.lab.scenarios import SCENARIOS
 from touchline.runtime.postgres import PostgresServer
 from touchline.runtime.process import PartFailed
+
+if TYPE_CHECKING:  # the lab is imported when it is asked for: it takes a third of a second that `up` need not wait
+    from touchline.lab.distant import Server
+    from touchline.lab.runner import Asked, Outcome
 
 VIOLATIONS_TOLD_MAX: Final = 10
 DATA_DIR: Final = Path(".touchline-lab")
@@ -39,6 +36,8 @@ def lab() -> None:
 @lab_app.command("list")
 def list_scenarios() -> None:
     """List what can be run."""
+    from touchline.lab.scenarios import SCENARIOS
+
     table = Table(box=None)
     table.add_column("scenario", style="bold")
     table.add_column("what it shows")
@@ -69,6 +68,9 @@ def run(
     ] = False,
 ) -> None:
     """Run a scenario on a platform of the lab's own, check the books, write the report."""
+    from touchline.lab.runner import Asked
+    from touchline.lab.scenarios import SCENARIOS
+
     scenario = SCENARIOS.get(name)
     if scenario is None:
         _refuse(f"no scenario is called {name}; there are {', '.join(SCENARIOS)}")
@@ -77,7 +79,7 @@ def run(
     asked = Asked(
         scenario=scenario,
         data_dir=data_dir,
-        size=cast(Size, size),
+        size=cast(Literal["smoke", "full"], size),
         seed=seed,
         out=out,
         users=_numbers(users),
@@ -94,8 +96,11 @@ def run(
 @lab_app.command()
 def report(run_dir: Annotated[Path, typer.Argument(help="A run's directory.")]) -> None:
     """Write a run's report anew from its records."""
+    from touchline.lab.records import RUN, Run, Unreadable, read_whole
+    from touchline.lab.report import write
+
     try:
-        written = lab_report.write(run_dir)
+        written = write(run_dir)
         complete = read_whole(run_dir / RUN, Run).complete
     except Unreadable as unreadable:
         _refuse(f"no run can be read in {run_dir}: {unreadable}")
@@ -106,7 +111,11 @@ def report(run_dir: Annotated[Path, typer.Argument(help="A run's directory.")]) 
         _refuse("the run did not come to its end: this is a report of half a run")
 
 
-def _run(asked: Asked) -> Outcome:
+def _run(asked: "Asked") -> "Outcome":
+    from touchline.lab.progress import Screen
+    from touchline.lab.runner import CannotRun
+    from touchline.lab.runner import run as run_scenario
+
     try:
         with Screen(_out) as screen:
             return asyncio.run(run_scenario(asked, screen, _postgres_in))
@@ -118,7 +127,9 @@ def _run(asked: Asked) -> Outcome:
         _refuse("interrupted: what is recorded is half a run")
 
 
-def _tell(outcome: Outcome) -> None:
+def _tell(outcome: "Outcome") -> None:
+    from touchline.lab.runner import first_violations
+
     _out.print(f"report: {outcome.run_dir / 'report.html'}", markup=False, soft_wrap=True)
     if outcome.checks.ok:
         checked = sum(rule.checked for rule in outcome.checks.rules)
@@ -148,8 +159,10 @@ def _settings(pairs: list[str]) -> dict[str, str]:
 
 
 @asynccontextmanager
-async def _postgres_in(folder: Path) -> AsyncIterator[Server]:
+async def _postgres_in(folder: Path) -> AsyncIterator["Server"]:
     """Yield a PostgreSQL of the embedded kind under `folder`."""
+    from touchline.lab.distant import Server
+
     server = PostgresServer(folder)
     child = await server.start()
     try:

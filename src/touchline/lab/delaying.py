@@ -17,6 +17,8 @@ import msgspec
 import uvloop
 
 WRITES: Final = re.compile(rb"\b(insert|update|delete|record_bet)\b", re.IGNORECASE)
+READS: Final = re.compile(rb"\s*(select|with)\b", re.IGNORECASE)
+COMMENTS: Final = re.compile(rb"--[^\n]*")
 LOCKS: Final = re.compile(rb"\bfor\s+(no\s+key\s+)?update\b", re.IGNORECASE)
 MESSAGE_BYTES_MAX: Final = 16 * 2**20
 PIECE_BYTES: Final = 64 * 1024
@@ -53,9 +55,10 @@ class Statements:
 
     def _of_text(self, text: bytes) -> float:
         """Return the hold of a statement; none for BEGIN, COMMIT and the like, which the seed doesn't count."""
+        text = COMMENTS.sub(b"", text)
         if WRITES.search(LOCKS.sub(b"", text)):
             return self._delays.write_ms / 1000
-        return self._delays.read_ms / 1000 if re.match(rb"\s*(select|with)\b", text, re.IGNORECASE) else 0.0
+        return self._delays.read_ms / 1000 if READS.match(text) else 0.0
 
 
 async def pass_statements(
