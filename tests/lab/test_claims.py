@@ -121,27 +121,43 @@ def test_chance_refuses_as_many_bets_as_changes_fall_between_poll_and_bet(
 
 
 @pytest.mark.parametrize(
-    ("part", "cpu", "extra", "clause"),
+    ("used", "extra", "clause"),
     [
-        ("pod-1", 97.0, {}, "the pods' CPU runs out"),
-        ("generator-1", 99.0, {}, "the load generator runs out of CPU, before the platform"),
-        ("postgres", 40.0, {"active": 28}, "the pods' database connections run out"),
-        ("postgres", 40.0, {"active": 9, "waiting_on_locks": 6}, "bets wait for each other's row locks"),
-        ("host", 390.0, {}, "the machine's four cores run out, 50 % of them in PostgreSQL"),
-        ("postgres", 40.0, {}, None),
+        ({"pod-1": 97}, {}, "the pods' CPU runs out"),
+        ({"generator-1": 99}, {}, "the load generator runs out of CPU, before the platform"),
+        ({}, {"postgres": {"active": 28}}, "the pods' database connections run out"),
+        ({}, {"pool-1": {"in_use": 9, "room": 10}}, "the pods' database connections run out"),
+        ({}, {"pool-1": {"in_use": 8, "room": 10}, "postgres": {"active": 30}}, None),
+        ({}, {"postgres": {"active": 9, "waiting_on_locks": 6}}, "bets wait for each other's row locks"),
+        (
+            {"postgres": 180, "host": 390, "pod-1": 150},
+            {},
+            "the machine's four cores run out, 46 % of them in PostgreSQL",
+        ),
+        ({"pod-1": 180, "pod-2": 90, "host": 390}, {}, "the machine's four cores run out, mostly in the pods"),
+        ({"host": 390}, {}, "the machine's four cores run out, mostly in other processes"),
+        ({}, {}, None),
     ],
 )
 def test_what_ran_out_is_told_by_the_meters(
-    tmp_path: Path, part: str, cpu: float, extra: dict[str, float], clause: str | None
+    tmp_path: Path, used: dict[str, float], extra: dict[str, dict[str, float]], clause: str | None
 ) -> None:
     recorder = runs.Recorder(runs.Model(cores=4))
     recorder.step("100 users", 100)
     recorder.step("5000 users", 5000)
-    parts = {"pod-1": 20.0, "pod-2": 20.0, "postgres": 60.0, "generator-1": 20.0, "host": 150.0, part: cpu}
+    parts = {
+        "pod-1": 20.0,
+        "pod-2": 20.0,
+        "postgres": 60.0,
+        "generator-1": 20.0,
+        "host": 150.0,
+        "pool-1": 0,
+        **used,
+    }
     recorder.meters = [
-        Meter(t_s=at, part=name, cpu_percent=used, rss_mib=1, threads=1, extra=extra if name == part else {})
+        Meter(t_s=at, part=name, cpu_percent=cpu, rss_mib=1, threads=1, extra=extra.get(name, {}))
         for at in range(20, 40)
-        for name, used in parts.items()
+        for name, cpu in parts.items()
     ]
     knee = find_knee(read_evidence(recorder.write(tmp_path, "knee")))
     assert knee.last is not None

@@ -3,6 +3,7 @@
 Invariant: what can't be read is told in `problems`, never guessed; without a readable `run.json` there is no run.
 """
 
+import math
 from collections import Counter, defaultdict
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
@@ -68,6 +69,34 @@ class Evidence:
         ends = [step.ends_s for step in self.run.steps]
         ends += [second.t_s + 1.0 for second in self.seconds[-1:]] + [meter.t_s for meter in self.meters[-1:]]
         return max(ends, default=0.0)
+
+    @cached_property
+    def begin_s(self) -> float:
+        """The whole second in which the first record was made."""
+        begins = [step.starts_s for step in self.run.steps] + [float(second.t_s) for second in self.seconds[:1]]
+        begins += [meter.t_s for meter in self.meters[:1]]
+        return float(max(0, int(min([*begins, self.end_s]))))
+
+    @property
+    def column_s(self) -> int:
+        """How many seconds a column of a chart over the run's time stands for."""
+        return max(1, math.ceil((self.end_s - self.begin_s) / POINTS_MAX))
+
+    @property
+    def column_starts(self) -> list[float]:
+        """The second at which each column begins."""
+        count = math.ceil((self.end_s - self.begin_s) / self.column_s)
+        return [self.begin_s + index * self.column_s for index in range(count)]
+
+    def columns(
+        self, pairs: Iterable[tuple[float, float | None]], merge: Callable[[list[float]], float] = fmean
+    ) -> list[float | None]:
+        """Return a value for each column: those of (second, value) in it, merged, or None."""
+        found: dict[int, list[float]] = defaultdict(list)
+        for at, value in pairs:
+            if value is not None:
+                found[int((at - self.begin_s) // self.column_s)].append(value)
+        return [merge(found[index]) if index in found else None for index in range(len(self.column_starts))]
 
     @cached_property
     def kinds(self) -> list[str]:
@@ -202,26 +231,3 @@ def _added(counts: Iterable[dict[str, int]]) -> dict[str, int]:
 def answers(statuses: dict[str, int]) -> dict[str, int]:
     """Return those of `statuses` that are answers: done, or refused for a reason that the client can read."""
     return {status: amount for status, amount in statuses.items() if status < "5"}
-
-
-def column_s(length_s: float) -> int:
-    """Return how many seconds a column of a chart over `length_s` stands for."""
-    return max(1, -int(-length_s // POINTS_MAX))
-
-
-def columns(
-    pairs: Iterable[tuple[float, float | None]], length_s: float, merge: Callable[[list[float]], float] = fmean
-) -> list[float | None]:
-    """Return a value for each column of a chart over time: those of (second, value) in it, merged, or None."""
-    width = column_s(length_s)
-    found: dict[int, list[float]] = defaultdict(list)
-    for at, value in pairs:
-        if value is not None:
-            found[int(at // width)].append(value)
-    return [merge(found[index]) if index in found else None for index in range(-int(-length_s // width))]
-
-
-def column_starts(length_s: float) -> list[float]:
-    """Return the second at which each column begins."""
-    width = column_s(length_s)
-    return [float(index * width) for index in range(-int(-length_s // width))]

@@ -1,7 +1,8 @@
 """What the platform's processes, PostgreSQL, the host and the generators use, once a second.
 
-Invariant: a part is its process and all under it; what ended meanwhile is left out, and a part that is started
-again is found again. Memory that processes share is counted in each of them.
+Invariant: a part is its process and all under it but for other parts, so that nothing counts twice; what ended
+meanwhile is left out, and a part that is started again is found again. Memory that processes share is counted in
+each of them.
 """
 
 import asyncio
@@ -42,7 +43,7 @@ class Processes:
         cpu_s: dict[tuple[int, float], float] = {}
         parts: dict[str, dict[str, Any]] = {}
         for part, pid in pids.items():
-            used = [self._used(each, cpu_s) for each in _tree(pid, children)]
+            used = [self._used(each, cpu_s) for each in _tree(pid, children, others=set(pids.values()))]
             found = [one for one in used if one is not None]
             if found:
                 parts[part] = {
@@ -87,14 +88,14 @@ def _children() -> dict[int, list[psutil.Process]]:
     return found
 
 
-def _tree(pid: int, children: Mapping[int, list[psutil.Process]]) -> list[psutil.Process]:
-    """Return a process and all under it."""
+def _tree(pid: int, children: Mapping[int, list[psutil.Process]], others: set[int]) -> list[psutil.Process]:
+    """Return a process and all under it, without `others` and what is under them."""
     try:
         tree = [psutil.Process(pid)]
     except psutil.Error:
         return []
     for process in tree:  # it grows meanwhile
-        tree += children.get(process.pid, [])
+        tree += [child for child in children.get(process.pid, []) if child.pid not in others]
     return tree
 
 

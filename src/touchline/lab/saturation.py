@@ -30,7 +30,10 @@ PARTS: Final = {
     "feed": "feed worker",
     "supervisor": "supervisor",
     "generator": "load generator",
+    "delay": "delaying proxy",
+    "others": "other processes",
 }
+OTHERS: Final = "others"  # what the machine used and no part did
 HOST: Final = "host"
 GENERATOR: Final = "generator"
 
@@ -176,6 +179,7 @@ def what_ran_out(evidence: Evidence, step: Step) -> Resource | None:
     cores = max(1, evidence.run.hardware.cores)
     parts = {group: value for group, value in cpu.items() if group != HOST}
     used = cpu.get(HOST, sum(parts.values()))
+    parts[OTHERS] = max(0.0, used - sum(parts.values()))
     busiest = max((fmean(values) for values in _pods(meters).values()), default=0.0)
     busy, room = connections_busy(meters), connections_max(evidence, step)
     locks = mean_extra(meters, "postgres", "waiting_on_locks") or 0.0
@@ -204,7 +208,7 @@ def _machine(parts: dict[str, float], cores: int, figures: str) -> Resource:
     machine = f"the machine's {WORDS[cores] if cores < len(WORDS) else cores} cores run out"
     if cores == 1:
         machine = "the machine's only core runs out"
-    place = owner if group in ("postgres", "valkey") else f"the {owner}"
+    place = owner if group in ("postgres", "valkey", OTHERS) else f"the {owner}"
     return Resource("the machine's CPU", f"{machine}, {taken} in {place}", figures)
 
 

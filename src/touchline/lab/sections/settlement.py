@@ -4,7 +4,7 @@ Invariant: the time is from the first bet that was paid to the last, as the mete
 """
 
 from touchline.lab.charts import Series, line_chart
-from touchline.lab.evidence import Evidence, column_starts, columns
+from touchline.lab.evidence import Evidence
 from touchline.lab.fault_measures import SETTLEMENT_BETS, progress, settlement_pace, slowed
 from touchline.lab.markup import Markup, change_ms, count, milliseconds, number, seconds
 from touchline.lab.scales import linear_axis
@@ -50,9 +50,8 @@ def progress_chart(evidence: Evidence) -> Markup | None:
     points = progress(evidence)
     if not points:
         return None
-    length = evidence.end_s
-    done = columns(((at, value) for at, value, _ in points), length, max)
-    total = columns(((at, value) for at, _, value in points), length, max)
+    done = evidence.columns(((at, value) for at, value, _ in points), max)
+    total = evidence.columns(((at, value) for at, _, value in points), max)
     series = [Series("to settle", total, "c7 dashed"), Series("settled", done, "c1")]
     last = points[-1]
     left = last[2] - last[1]
@@ -60,4 +59,4 @@ def progress_chart(evidence: Evidence) -> Markup | None:
     summary = f"{count(int(last[2]), 'bet')}; {fate}."
     y = linear_axis("bets", [*total, *done])
     notes = time_notes(evidence)
-    return line_chart("Settlement", summary, column_starts(length), series, time_axis(evidence), y, notes)
+    return line_chart("Settlement", summary, evidence.column_starts, series, time_axis(evidence), y, notes)

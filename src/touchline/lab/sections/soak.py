@@ -8,7 +8,7 @@ from statistics import fmean, median
 from typing import Final
 
 from touchline.lab.charts import Series, line_chart
-from touchline.lab.evidence import Evidence, column_starts, columns
+from touchline.lab.evidence import Evidence
 from touchline.lab.fault_measures import answered
 from touchline.lab.markup import Markup, change_ms, listed, milliseconds, number, percent, seconds
 from touchline.lab.records import Meter
@@ -24,14 +24,15 @@ GROWS: Final = 1.2
 
 def section(evidence: Evidence) -> Section:
     """Return what the run says of time."""
-    length, users = evidence.end_s, max((step.users for step in evidence.steps), default=0)
+    length = evidence.end_s - evidence.begin_s
+    users = max((step.users for step in evidence.steps), default=0)
     begin, end = _p99(evidence)
     headline = f"{evidence.platform} served {number(users)} users for {seconds(length)}"
     if begin is not None and end is not None:
         course = "the same as" if end < begin * GROWS and begin < end * GROWS else "beside"
         took = f"polls take {milliseconds(end)} at p99 at the end, {course} {milliseconds(begin)} at the beginning"
         headline += f"; {took}"
-    growth = _growth(evidence.meters, length)
+    growth = _growth(evidence)
     figures = []
     if evidence.asked:
         share = sum(answered(second) for second in evidence.seconds) / evidence.asked
@@ -45,21 +46,23 @@ def section(evidence: Evidence) -> Section:
 
 def _p99(evidence: Evidence) -> tuple[float | None, float | None]:
     seen = [(s.t_s, s.p99_ms) for s in evidence.seconds_by_kind.get("odds", []) if s.p99_ms is not None]
-    return _ends(seen, evidence.end_s)
+    return _ends(evidence, seen)
 
 
-def _ends(seen: Sequence[tuple[float, float]], length: float) -> tuple[float | None, float | None]:
-    warm = length * WARM_SHARE
+def _ends(evidence: Evidence, seen: Sequence[tuple[float, float]]) -> tuple[float | None, float | None]:
+    """Return the medians of what was seen at the beginning of a run and at its end."""
+    length = evidence.end_s - evidence.begin_s
+    warm = evidence.begin_s + length * WARM_SHARE
     begin = [value for at, value in seen if warm <= at < warm + length * END_SHARE]
-    end = [value for at, value in seen if at >= length * (1 - END_SHARE)]
+    end = [value for at, value in seen if at >= evidence.end_s - length * END_SHARE]
     return (median(begin) if begin else None), (median(end) if end else None)
 
 
-def _growth(meters: Sequence[Meter], length: float) -> dict[str, tuple[float, float]]:
+def _growth(evidence: Evidence) -> dict[str, tuple[float, float]]:
     """Return the platform's largest groups' memory at the beginning and at the end, in MiB."""
     found = {}
-    for group in {group_of(meter.part) for meter in meters} - {HOST, GENERATOR}:
-        begin, end = _ends(_memory(meters, group), length)
+    for group in {group_of(meter.part) for meter in evidence.meters} - {HOST, GENERATOR}:
+        begin, end = _ends(evidence, _memory(evidence.meters, group))
         if begin is not None and end is not None:
             found[group] = (begin, end)
     return dict(sorted(found.items(), key=lambda item: -item[1][1])[:3])
@@ -78,15 +81,17 @@ def _memory_chart(evidence: Evidence) -> Markup | None:
     groups = [group for group in GROUP_LOOKS if group in present and group != HOST]
     if not groups:
         return None
-    length = evidence.end_s
     memory = {group: _memory(evidence.meters, group) for group in groups}
     series = [
         Series(
-            part_name(group), columns(memory[group], length), GROUP_LOOKS[group], lambda value: f"{value:,.0f} MiB"
+            part_name(group),
+            evidence.columns(memory[group]),
+            GROUP_LOOKS[group],
+            lambda value: f"{value:,.0f} MiB",
         )
         for group in groups
     ]
     means = listed([f"{part_name(group)} {fmean(v for _, v in memory[group]):,.0f} MiB" for group in groups])
     y = linear_axis("MiB", [value for one in series for value in one.values])
     x, notes = time_axis(evidence), time_notes(evidence)
-    return line_chart("Memory by part", f"On the average: {means}.", column_starts(length), series, x, y, notes)
+    return line_chart("Memory by part", f"On the average: {means}.", evidence.column_starts, series, x, y, notes)

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from typing import Final
 
 from touchline.lab.charts import Band, Level, Notes, Series, line_chart, stacked_columns
-from touchline.lab.evidence import KINDS, Evidence, column_s, column_starts, columns
+from touchline.lab.evidence import KINDS, Evidence
 from touchline.lab.fault_measures import answered, stretch
 from touchline.lab.markup import Markup, count, listed, milliseconds, number, percent, seconds
 from touchline.lab.records import Second
@@ -62,10 +62,12 @@ REASONS: Final = {
 
 def time_axis(evidence: Evidence) -> Axis:
     """Return the axis of the whole run, in seconds since its start."""
-    end = max(1.0, evidence.end_s)
-    if end < MINUTES_FROM_S:
-        return Axis("seconds since the start", 0.0, end, text=lambda second: f"{second:,.0f}")
-    return Axis("minutes since the start", 0.0, end, unit=60.0, text=lambda second: number(round(second / 60, 2)))
+    begin, end = evidence.begin_s, max(evidence.begin_s + 1.0, evidence.end_s)
+    if end - begin < MINUTES_FROM_S:
+        return Axis("seconds since the start", begin, end, text=lambda second: f"{second:,.0f}")
+    return Axis(
+        "minutes since the start", begin, end, unit=60.0, text=lambda second: number(round(second / 60, 2))
+    )
 
 
 def time_notes(evidence: Evidence, levels: Sequence[Level] = ()) -> Notes:
@@ -79,7 +81,9 @@ def _rulers(evidence: Evidence) -> list[Band]:
     steps = evidence.run.steps
     if len(steps) < 2:
         return []
-    shortest = min((step.ends_s - step.starts_s for step in steps), default=0.0) / max(1.0, evidence.end_s)
+    shortest = min((step.ends_s - step.starts_s for step in steps), default=0.0) / max(
+        1.0, evidence.end_s - evidence.begin_s
+    )
     labels = [step.name for step in steps]
     if len({step.users for step in steps}) == len(steps):
         labels = [number(step.users) for step in steps]
@@ -97,9 +101,8 @@ def load_chart(evidence: Evidence) -> Markup | None:
     """Return requests a second over time: offered, and answered; None where none was."""
     if not evidence.asked:
         return None
-    length = evidence.end_s
-    offered = columns(_per_second(evidence, "offered"), length)
-    got = columns(_per_second(evidence, "answered"), length)
+    offered = evidence.columns(_per_second(evidence, "offered"))
+    got = evidence.columns(_per_second(evidence, "answered"))
     series = [
         Series("offered", offered, "c7 dashed", lambda value: number(round(value))),
         Series("answered", got, "c1", lambda value: number(round(value))),
@@ -112,7 +115,7 @@ def load_chart(evidence: Evidence) -> Markup | None:
     summary = f"{count(asked, 'request')} were offered; {fate}."
     y = linear_axis("requests a second", offered + got)
     return line_chart(
-        "Load over time", summary, column_starts(length), series, time_axis(evidence), y, time_notes(evidence)
+        "Load over time", summary, evidence.column_starts, series, time_axis(evidence), y, time_notes(evidence)
     )
 
 
@@ -125,7 +128,7 @@ def _per_second(evidence: Evidence, what: str) -> list[tuple[float, float | None
 
 def latency_chart(evidence: Evidence) -> Markup | None:
     """Return each kind's p99 over time; None where nothing was answered."""
-    length, series, worst = evidence.end_s, [], []
+    series, worst = [], []
     for kind in evidence.kinds:
         seen = [
             (second.t_s, second.p99_ms) for second in evidence.seconds_by_kind[kind] if second.p99_ms is not None
@@ -133,18 +136,18 @@ def latency_chart(evidence: Evidence) -> Markup | None:
         if seen:
             at, most = max(seen, key=lambda pair: pair[1])
             worst.append(f"{kind_name(kind)} {milliseconds(most)} (at {seconds(at)})")
-            values = columns(seen, length, max)
+            values = evidence.columns(seen, max)
             series.append(Series(kind_name(kind), values, LOOKS.get(kind, "c6"), milliseconds))
     if not series:
         return None
-    late = columns(
-        ((second.t_s, second.late_p99_ms) for second in evidence.seconds if second.late_p99_ms), length, max
+    late = evidence.columns(
+        ((second.t_s, second.late_p99_ms) for second in evidence.seconds if second.late_p99_ms), max
     )
     series.append(Series("of it the generator's lateness", late, "c7 dashed", milliseconds))
     y = log_axis("ms, from the intended send time", (v for one in series for v in one.values), text=milliseconds)
     summary = f"p99 of each second. The slowest: {listed(worst)}."
     title = "Latency over time"
-    return line_chart(title, summary, column_starts(length), series, time_axis(evidence), y, time_notes(evidence))
+    return line_chart(title, summary, evidence.column_starts, series, time_axis(evidence), y, time_notes(evidence))
 
 
 def kind_name(kind: str) -> str:
@@ -161,23 +164,24 @@ def refusals_chart(evidence: Evidence) -> Markup | None:
     if not totals:
         return None
     apart = [reason for reason, _ in totals.most_common(REASONS_MAX)]
-    layers, length = [], evidence.end_s
-    free = iter(("c6", "c7", "c1", "c5", "c3", "c4"))
+    layers = []
+    used = [REASON_LOOKS.get(reason, "") for reason in apart]
+    free = (look for look in ("c6", "c1", "c5", "c3", "c4", "c2", "c7") if look not in used)
     for reason in apart:
         pairs = [(second.t_s, float(reasons(second).get(reason, 0))) for second in bets]
         look = REASON_LOOKS.get(reason) or next(free)
-        layers.append(Series(reason_name(reason), columns(pairs, length), look))
+        layers.append(Series(reason_name(reason), evidence.columns(pairs), look))
     if len(totals) > REASONS_MAX:
         rest = [(s.t_s, float(sum(n for r, n in reasons(s).items() if r not in apart))) for s in bets]
-        layers.append(Series("other reasons", columns(rest, length), "c7"))
-    heights = [sum(layer.values[index] or 0 for layer in layers) for index in range(len(column_starts(length)))]
+        layers.append(Series("other reasons", evidence.columns(rest), "c7"))
+    heights = [sum(layer.values[index] or 0 for layer in layers) for index in range(len(evidence.column_starts))]
     offered = sum(second.offered for second in bets)
     told = [f"{reason_name(reason)} {percent(amount / offered)}" for reason, amount in totals.most_common(3)]
     summary = f"{percent(totals.total() / offered)} of {count(offered, 'bet')} were not accepted: {listed(told)}."
     x, y = time_axis(evidence), linear_axis("bets a second", heights)
-    starts = column_starts(length)
+    starts = evidence.column_starts
     title = "Bets that were not accepted, by reason"
-    return stacked_columns(title, summary, starts, column_s(length), layers, x, y, time_notes(evidence))
+    return stacked_columns(title, summary, starts, evidence.column_s, layers, x, y, time_notes(evidence))
 
 
 def reasons(second: Second) -> Counter[str]:
@@ -197,7 +201,6 @@ def cpu_chart(evidence: Evidence) -> Markup | None:
     """Return the CPU of each group of parts over time; None where nothing was metered."""
     if not evidence.meters:
         return None
-    length = evidence.end_s
     by_second: dict[tuple[str, int], dict[str, float]] = defaultdict(dict)
     for meter in evidence.meters:
         by_second[group_of(meter.part), int(meter.t_s)][meter.part] = meter.cpu_percent
@@ -205,12 +208,13 @@ def cpu_chart(evidence: Evidence) -> Markup | None:
     groups = sorted(means, key=lambda group: (group == HOST, -means[group]))[:GROUPS_MAX]
     if HOST in means and HOST not in groups:
         groups[-1] = HOST
-    free = iter(("c6", "c4", "c5", "c3", "c7", "c1", "c2"))
+    used = [GROUP_LOOKS.get(group, "") for group in groups]
+    free = (look for look in ("c6", "c5", "c4", "c3", "c2", "c1", "c7") if look not in used)
     series = []
     for group in groups:
         pairs = [(float(at), sum(parts.values())) for (name, at), parts in by_second.items() if name == group]
         name = "the whole machine" if group == HOST else part_name(group)
-        series.append(Series(name, columns(pairs, length), GROUP_LOOKS.get(group) or next(free), _percents))
+        series.append(Series(name, evidence.columns(pairs), GROUP_LOOKS.get(group) or next(free), _percents))
     cores = max(1, evidence.run.hardware.cores)
     level = Level(cores * 100, count(cores, "core"))
     values = [cores * 100.0, *(value for one in series for value in one.values)]
@@ -218,7 +222,7 @@ def cpu_chart(evidence: Evidence) -> Markup | None:
     most = [f"{one.name} {_percents(means[group])}" for group, one in zip(groups, series, strict=True)]
     summary = f"On the average: {listed(most)}."
     notes = time_notes(evidence, [level])
-    return line_chart("CPU by part", summary, column_starts(length), series, time_axis(evidence), y, notes)
+    return line_chart("CPU by part", summary, evidence.column_starts, series, time_axis(evidence), y, notes)
 
 
 def _percents(value: float) -> str:
@@ -227,9 +231,8 @@ def _percents(value: float) -> str:
 
 def connections_chart(evidence: Evidence) -> Markup | None:
     """Return the database's connections over time, as the pods and as PostgreSQL see them; None without any."""
-    length = evidence.end_s
     found = [
-        Series(name, columns(_sums(evidence, group, key), length), look, lambda value: number(round(value)))
+        Series(name, evidence.columns(_sums(evidence, group, key)), look, lambda value: number(round(value)))
         for name, group, key, look in CONNECTIONS
     ]
     series = [one for one in found if any(value is not None for value in one.values)]
@@ -247,7 +250,7 @@ def connections_chart(evidence: Evidence) -> Markup | None:
         summary += f" Up to {count(round(waited), 'request')} waited for one."
     notes = time_notes(evidence, level)
     return line_chart(
-        "Database connections", summary, column_starts(length), series, time_axis(evidence), y, notes
+        "Database connections", summary, evidence.column_starts, series, time_axis(evidence), y, notes
     )
 
 

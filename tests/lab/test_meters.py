@@ -1,0 +1,28 @@
+"""What the parts of a platform use, by its processes."""
+
+import asyncio
+import os
+import sys
+
+from touchline.lab.meters import Processes
+
+CHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
+
+
+async def test_a_part_under_another_part_counts_once() -> None:
+    child = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", CHILD, stdin=asyncio.subprocess.PIPE, stdout=asyncio.subprocess.PIPE
+    )
+    assert child.stdin is not None
+    assert child.stdout is not None
+    try:
+        assert await child.stdout.readline() == b"1\n"
+        alone = Processes().look({"pod-1": child.pid})["pod-1"]
+        found = Processes().look({"supervisor": os.getpid(), "pod-1": child.pid})
+        whole = Processes().look({"supervisor": os.getpid()})["supervisor"]
+    finally:
+        child.stdin.close()
+        await child.wait()
+    assert found["pod-1"]["threads"] == alone["threads"] == 2  # it, and its own child
+    assert found["supervisor"]["threads"] == whole["threads"] - 2
+    assert found["host"]["rss_mib"] > 0
