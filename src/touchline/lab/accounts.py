@@ -102,9 +102,12 @@ class Accounts:
 
         remembered = self._remembered()
         wanted: list[Known | None] = [*remembered[:count], *[None] * (count - len(remembered))]
-        async with asyncio.TaskGroup() as group:
-            for old in wanted:
-                group.create_task(one(old))
+        try:
+            async with asyncio.TaskGroup() as group:
+                for old in wanted:
+                    group.create_task(one(old))
+        except ExceptionGroup as refused:  # one of them says it for all
+            raise refused.exceptions[0] from None
         known.sort(key=lambda account: account.username)
         self._remember([*known, *remembered[count:]])
         return [account.player for account in known]

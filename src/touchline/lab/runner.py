@@ -116,8 +116,9 @@ async def run(asked: Asked, screen: Screen, server_at: ServerAt) -> Outcome:
     problems = asked.problems()
     if problems:
         raise CannotRun("; ".join(problems))
+    run_dir = asked.out or RUNS / f"{asked.scenario.name}-{utc_now():%Y%m%d-%H%M%S}"
     try:
-        run_dir = _new_directory(asked)
+        _make(run_dir)
         try:
             checks = await _run(asked, run_dir, screen, server_at)
         finally:
@@ -125,16 +126,14 @@ async def run(asked: Asked, screen: Screen, server_at: ServerAt) -> Outcome:
     except ENDED_BY as failed:
         raise CannotRun(str(failed)) from failed
     except OSError as failed:
-        raise CannotRun(f"{failed.filename or 'the run'}: {failed.strerror or failed}") from failed
+        raise CannotRun(f"{failed.filename or run_dir}: {failed.strerror or failed}") from failed
     return Outcome(run_dir, checks)
 
 
-def _new_directory(asked: Asked) -> Path:
-    run_dir = asked.out or RUNS / f"{asked.scenario.name}-{utc_now():%Y%m%d-%H%M%S}"
+def _make(run_dir: Path) -> None:
     if run_dir.exists() and any(run_dir.iterdir()):
         raise CannotRun(f"{run_dir} is not empty; --out names another directory")
     run_dir.mkdir(parents=True, exist_ok=True)
-    return run_dir
 
 
 def _report(run_dir: Path) -> None:
