@@ -76,6 +76,7 @@ class Stores:
     books: Books
     history: History
     dsn: str | None
+    bets_at_once: int = 1  # in one transaction of a settlement
 
     @property
     def feed(self) -> FeedIngestion:
@@ -87,7 +88,7 @@ class Stores:
 
     @property
     def work(self) -> SettlementWork:
-        return SettlementWork(self.settlements, memory_sessions(), self.clock, MemoryMeter())
+        return SettlementWork(self.settlements, memory_sessions(), self.clock, MemoryMeter(), self.bets_at_once)
 
 
 def memory_sessions() -> MemorySessions:

@@ -4,7 +4,7 @@ Any method may raise `Outage` (the store is away; the same call with the same ke
 (an invariant is broken). Only what else can be raised is said below.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol
@@ -108,6 +108,14 @@ class Admission:
     retry_after_s: int | None  # None: he may
     balance: Balance | None  # None: not in the session
     faster_than_a_person: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Worked:
+    """What a transaction of a settlement did: to how many bets, and the balances that it left changed."""
+
+    bets: int
+    balances: Mapping[PlayerId, Balance]
 
 
 class MarketStore(Protocol):
@@ -262,7 +270,7 @@ class AccountStore(Protocol):
 
 
 class SettlementStore(Protocol):
-    """Decisions on markets, and their carrying out, one bet a transaction."""
+    """Decisions on markets, and their carrying out, some bets a transaction."""
 
     async def request(
         self,
@@ -291,10 +299,11 @@ class SettlementStore(Protocol):
         A settlement that a rollback takes back is done as it stands, so that nobody is paid what is taken back.
         """
 
-    async def carry_out(
-        self, settlement: Settlement, bet_id: BetId, at: datetime
-    ) -> tuple[PlayerId, Balance] | None:
-        """Work one bet in one transaction: bet, transfers, wallet, progress; None where nothing is left to do."""
+    async def carry_out(self, settlement: Settlement, bet_ids: Sequence[BetId], at: datetime) -> Worked:
+        """Work some bets in one transaction: bets, transfers, wallets, progress.
+
+        Bets on which nothing is left to do are passed over.
+        """
 
     async def finish(self, settlement: Settlement, at: datetime) -> None:
         """Put on record that no bet of `settlement` is left."""

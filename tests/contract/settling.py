@@ -40,7 +40,7 @@ async def work_some(stores: Stores, bets: int) -> Settlement:
     """Carry out the oldest unfinished settlement on so many bets, and stop there, as a killed worker does."""
     settlement = await next_of(stores)
     for bet_id in await stores.settlements.open_bets(settlement, bets):
-        assert await stores.settlements.carry_out(settlement, bet_id, stores.clock.now()) is not None
+        assert (await stores.settlements.carry_out(settlement, [bet_id], stores.clock.now())).bets == 1
     return settlement
 
 

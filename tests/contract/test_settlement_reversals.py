@@ -1,5 +1,6 @@
 """The `SettlementStore` contract where money goes back: windowed voids, rollbacks, corrections, debt."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
@@ -11,8 +12,15 @@ from touchline.core.feed import BetCancel, BetSettlement, RollbackBetCancel
 from touchline.core.ledger import TransferKind
 from touchline.core.market import MarketStatus, MarketStep
 from touchline.core.settlement import SettlementKind
+from touchline.ports import Worked
 
 KINDS = SettlementKind
+
+
+@pytest.fixture(params=[1, 500], ids=["one by one", "in sets"])
+def stores(stores: Stores, request: pytest.FixtureRequest) -> Stores:
+    """Stores whose settlements are carried out so many bets a transaction."""
+    return replace(stores, bets_at_once=request.param)
 
 
 @pytest.mark.parametrize(
@@ -131,7 +139,7 @@ async def test_a_settlement_taken_back_pays_nobody_further(stores: Stores) -> No
     after = await placed(stores, bet_on(stores, market, ann, AWAY))
     assert await stores.settlements.open_bets(stopped, 10) == []
     at = stores.clock.now()
-    assert [await stores.settlements.carry_out(stopped, key, at) for key in [*left, after.bet_id]] == [None] * 3
+    assert await stores.settlements.carry_out(stopped, [*left, after.bet_id], at) == Worked(0, {})
     await work_all(stores)
     assert await statuses(stores, ann) == ["PLACED -"] * 4
     assert await balance_of(stores, ann) == 96_000

@@ -14,12 +14,15 @@ from tests.clock import HandClock
 from tests.contract.settling import feed_says, next_of, settle, statuses, three_bets, work_some
 from tests.samples import AWAY, DRAW, HOME, MARKET
 from tests.scene import (
+    AWAY_WINS,
     HOME_WINS,
     Stores,
     balance_of,
     bet_on,
+    move,
     open_player,
     place,
+    placed,
     postgres_stores,
     price,
     work_all,
@@ -28,12 +31,19 @@ from touchline.core.bet import BetResult, BetStatus
 from touchline.core.errors import Code, Rejection
 from touchline.core.feed import BetCancel, BetSettlement, RollbackBetCancel, RollbackBetSettlement
 from touchline.core.ids import MarketId, MessageId
+from touchline.core.ledger import TransferKind
 from touchline.core.market import Market, MarketStatus
 from touchline.core.settlement import Outcome, Plan, Settlement, SettlementKind, plan_settle, plan_void
-from touchline.ports import Placed
+from touchline.ports import Balance, Placed, Worked
 
 MESSAGE = MessageId("message-1")
 KINDS = SettlementKind
+
+
+@pytest.fixture(params=[1, 500], ids=["one by one", "in sets"])
+def stores(stores: Stores, request: pytest.FixtureRequest) -> Stores:
+    """Stores whose settlements are carried out so many bets a transaction."""
+    return replace(stores, bets_at_once=request.param)
 
 
 async def test_a_request_records_market_and_settlement_in_one_step(stores: Stores) -> None:
@@ -139,12 +149,10 @@ async def test_bets_are_worked_one_by_one_and_counted(stores: Stores) -> None:
     assert len(await stores.settlements.open_bets(started, 2)) == 2
     at = stores.clock.now()
     before = await stores.accounts.balance(ann)
-    worked = await stores.settlements.carry_out(started, bets[0].bet_id, at)
+    worked = await stores.settlements.carry_out(started, [bets[0].bet_id], at)
     assert before is not None
-    assert worked is not None
-    assert worked[0] == ann
-    assert (worked[1].balance_minor, worked[1].version) == (99_000, before.version + 1)
-    assert await stores.accounts.balance(ann) == worked[1]
+    assert worked == Worked(1, {ann: Balance(99_000, "EUR", before.version + 1)})
+    assert await stores.accounts.balance(ann) == worked.balances[ann]
     won = await stores.bets.get(ann, bets[0].bet_id)
     assert won == replace(
         bets[0],
@@ -167,11 +175,40 @@ async def test_a_bet_is_worked_once(stores: Stores) -> None:
     settlement = await next_of(stores)
     at = stores.clock.now()
     answers = await asyncio.gather(
-        *(stores.settlements.carry_out(settlement, bet.bet_id, at) for bet in bets for _ in range(4))
+        *(stores.settlements.carry_out(settlement, [bet.bet_id], at) for bet in bets for _ in range(4)),
+        *(stores.settlements.carry_out(settlement, [bet.bet_id for bet in bets], at) for _ in range(4)),
     )
-    assert sum(answer is not None for answer in answers) == 3
+    assert sum(answer.bets for answer in answers) == 3
     assert await balance_of(stores, ann) == 99_000
     assert (await next_of(stores)).bets_done == 3
+    assert await stores.books.discrepancies() == []
+
+
+async def test_a_set_of_bets_of_many_players_is_worked_in_one_step(stores: Stores) -> None:
+    """One owes, one wins and loses, one loses only; bets that another settlement has worked are passed over."""
+    market = await price(stores)
+    ann, bob, cyd = [await open_player(stores, name) for name in ("ann", "bob", "cyd")]
+    asked = [(ann, HOME, 1_000), (bob, HOME, 500), (bob, HOME, 700), (bob, AWAY, 300), (cyd, DRAW, 900)]
+    bets = [await placed(stores, bet_on(stores, market, who, what, stake)) for who, what, stake in asked]
+    await settle(stores, AWAY_WINS)
+    await work_all(stores)
+    await move(stores, bob, 98_650 + 1_200, "out", TransferKind.WITHDRAWAL)
+    await stores.trading.roll_back(MARKET)
+    taken_back = await next_of(stores)
+    worked = await stores.settlements.carry_out(taken_back, [bet.bet_id for bet in bets], stores.clock.now())
+    assert worked.bets == 5
+    assert {who: balance.balance_minor for who, balance in worked.balances.items()} == {bob: 0}
+    assert (await stores.books.sums())["debts"] == 1_350
+    await settle(stores)
+    assert await stores.books.discrepancies() == []
+    await stores.settlements.finish(taken_back, stores.clock.now())
+    again = await next_of(stores)
+    first = await stores.settlements.carry_out(again, [bets[0].bet_id], stores.clock.now())
+    worked = await stores.settlements.carry_out(again, [bet.bet_id for bet in bets], stores.clock.now())
+    assert (first.bets, worked.bets) == (1, 4)
+    assert {who: balance.balance_minor for who, balance in worked.balances.items()} == {bob: 2_400 - 1_350}
+    assert [await balance_of(stores, who) for who in (ann, bob, cyd)] == [101_000, 1_050, 99_100]
+    assert (await stores.books.sums())["debts"] == 0
     assert await stores.books.discrepancies() == []
 
 

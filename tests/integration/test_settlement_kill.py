@@ -6,6 +6,7 @@ import random
 import sys
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -38,10 +39,17 @@ CUT_WAITING = (
 )
 
 
+@pytest.fixture(params=[1, 37], ids=["one by one", "in sets"])
+def bets_at_once(request: pytest.FixtureRequest) -> int:
+    """How many bets a worker works in one transaction."""
+    return int(request.param)
+
+
 @pytest_asyncio.fixture
-async def stores(database_dsn: str) -> AsyncIterator[Stores]:
+async def stores(database_dsn: str, bets_at_once: int) -> AsyncIterator[Stores]:
     """Eight players with thirty bets each on one market."""
-    async with postgres_stores(database_dsn) as made:
+    async with postgres_stores(database_dsn) as plain:
+        made = replace(plain, bets_at_once=bets_at_once)
         market = await price(made)
         players = [await open_player(made, f"p{n}", DEPOSITED) for n in range(PLAYERS)]
         for _ in range(ROUNDS_OF_BETS):
@@ -52,13 +60,14 @@ async def stores(database_dsn: str) -> AsyncIterator[Stores]:
 
 
 @asynccontextmanager
-async def worker(dsn: str) -> AsyncIterator[asyncio.subprocess.Process]:
+async def worker(stores: Stores) -> AsyncIterator[asyncio.subprocess.Process]:
     """A worker at work; killed at the end, if it still is."""
     child = await asyncio.create_subprocess_exec(
         sys.executable,
         "-m",
         "tests.integration.settler",
-        dsn,
+        str(stores.dsn),
+        str(stores.bets_at_once),
         cwd=ROOT,
         env=os.environ | {"PYTHONPATH": f"{ROOT}:{ROOT / 'src'}"},
         stdout=asyncio.subprocess.PIPE,
@@ -106,19 +115,19 @@ async def assert_each_is_paid_once(stores: Stores, results: Results) -> None:
 
 
 @pytest.mark.parametrize("seed", [1, 2])
-async def test_a_worker_killed_anywhere_pays_each_bet_once(stores: Stores, database_dsn: str, seed: int) -> None:
+async def test_a_worker_killed_anywhere_pays_each_bet_once(stores: Stores, seed: int) -> None:
     chance, everyone = random.Random(seed), 3 * ROUNDS_OF_BETS * PLAYERS
     await stores.trading.settle(MARKET, AWAY_WINS)
     await stores.trading.roll_back(MARKET)
     await stores.trading.settle(MARKET, HOME_WINS)
     # What was decided and taken back before anyone worked it pays nobody; the rest is cut up by kills.
     for kill_at in sorted(chance.randrange(everyone) for _ in range(5)):
-        async with worker(database_dsn) as child:
+        async with worker(stores) as child:
             await until(stores, kill_at)
             child.kill()
             await child.wait()
         assert await stores.books.discrepancies() == []
-    async with worker(database_dsn):
+    async with worker(stores):
         await until_all_is_worked(stores)
     newest = (await stores.settlements.of_market(MARKET))[0]
     assert newest.bets_done == newest.bets_total == everyone
@@ -127,28 +136,28 @@ async def test_a_worker_killed_anywhere_pays_each_bet_once(stores: Stores, datab
     assert await stores.books.discrepancies() == []
 
 
-async def test_rollbacks_and_corrections_survive_kills_too(stores: Stores, database_dsn: str) -> None:
+async def test_rollbacks_and_corrections_survive_kills_too(stores: Stores) -> None:
     chance, everyone = random.Random(3), 3 * ROUNDS_OF_BETS * PLAYERS
     await stores.trading.settle(MARKET, AWAY_WINS)
     worked = 0
     for step in (stores.trading.roll_back(MARKET), stores.trading.settle(MARKET, HOME_WINS)):
         for kill_at in sorted(chance.randrange(everyone) for _ in range(2)):
-            async with worker(database_dsn) as child:
+            async with worker(stores) as child:
                 await until(stores, worked + kill_at)
                 child.kill()
                 await child.wait()
-        async with worker(database_dsn):
+        async with worker(stores):
             await until_all_is_worked(stores)
         worked += everyone
         await step
-    async with worker(database_dsn):
+    async with worker(stores):
         await until_all_is_worked(stores)
     await assert_each_is_paid_once(stores, HOME_WINS)
 
 
-async def test_a_worker_whose_connections_are_cut_goes_on(stores: Stores, database_dsn: str) -> None:
+async def test_a_worker_whose_connections_are_cut_goes_on(stores: Stores) -> None:
     await stores.trading.settle(MARKET, HOME_WINS)
-    async with superuser(stores) as admin, superuser(stores) as holder, worker(database_dsn) as child:
+    async with superuser(stores) as admin, superuser(stores) as holder, worker(stores) as child:
         for n, bets in enumerate((1, 60, 120)):
             await until(stores, bets)
             async with holder.transaction(), asyncio.timeout(60):
@@ -161,8 +170,8 @@ async def test_a_worker_whose_connections_are_cut_goes_on(stores: Stores, databa
     await assert_each_is_paid_once(stores, HOME_WINS)
 
 
-async def test_a_worker_whose_listener_is_cut_goes_on(stores: Stores, database_dsn: str) -> None:
-    async with superuser(stores) as admin, worker(database_dsn) as child:
+async def test_a_worker_whose_listener_is_cut_goes_on(stores: Stores) -> None:
+    async with superuser(stores) as admin, worker(stores) as child:
         cut = "SELECT pg_terminate_backend(pid) FROM pg_stat_activity WHERE application_name LIKE '%listener'"
         async with asyncio.timeout(30):
             while not await admin.fetch(cut):

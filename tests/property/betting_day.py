@@ -315,10 +315,10 @@ class Day:
             return "nothing to work"
         at = self.stores.clock.now()
         open_bets = sorted(await self.stores.settlements.open_bets(settlement, OPEN_BETS_MAX))
-        worked = [await self.stores.settlements.carry_out(settlement, key, at) for key in open_bets[:bets]]
+        worked = await self.stores.settlements.carry_out(settlement, open_bets[:bets], at)
         if bets >= len(open_bets):
             await self.stores.settlements.finish(settlement, at)
-        return f"{settlement.kind} of {settlement.bets_total}: {worked}"
+        return f"{settlement.kind} of {settlement.bets_total}: {worked.bets}, {sorted(worked.balances.items())}"
 
     async def limit(self, operation: Limit) -> str:
         wanted = {(operation.kind, Period.DAY): operation.amount}

@@ -46,7 +46,7 @@ from touchline.flows.place_bet import BetPlacing
 from touchline.flows.protect_player import PlayerProtection
 from touchline.flows.read_balance import BalanceReading
 from touchline.flows.serve_odds import OddsServing
-from touchline.flows.settle_market import MarketTrading, SettlementWork
+from touchline.flows.settle_market import SET_OF_BETS, MarketTrading, SettlementWork
 from touchline.flows.sign_in import SigningIn
 from touchline.ports import Clock
 
@@ -148,7 +148,8 @@ def _over(settings: Settings, stores: Stores, passwords: Passwords, clock: Clock
         odds_etag=settings.odds_etag,
         keys_required=settings.idempotency == "required",
     )
-    work = SettlementWork(settlements, sessions, clock, settlement_meters)
+    at_once = SET_OF_BETS if settings.settlement == "set" else 1
+    work = SettlementWork(settlements, sessions, clock, settlement_meters, at_once)
     server_meters = ServerMeters(lambda: read_activity(database, clock.now()))
     return Poll(platform, passwords, work, feed_meters, settlement_meters, server_meters)
 

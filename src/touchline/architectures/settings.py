@@ -52,6 +52,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     # The ladder: each mitigates one way in which V0 breaks, and is off unless it is asked for.
     odds_cache: Literal["none", "redis"] = "none"  # where polls are answered from; none: PostgreSQL, each time
     odds_etag: bool = False  # polls carry an ETag, and one that matches is answered 304
+    settlement: Literal["sequential", "set"] = "sequential"  # one bet a transaction, or a set of them
     idempotency: Literal["optional", "required"] = "optional"  # whether a bet may come without a key
     odds_tolerance_pct: Percent = "0"  # how far a price may have moved so that a bet on it is honoured
 

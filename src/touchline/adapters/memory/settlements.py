@@ -10,7 +10,7 @@ from touchline.core.errors import Code, Rejection
 from touchline.core.ids import BetId, MarketId, MessageId, PlayerId
 from touchline.core.market import Market
 from touchline.core.settlement import ROLLBACKS, Plan, Settlement, carry_out
-from touchline.ports import Balance, Clock
+from touchline.ports import Balance, Clock, Worked
 
 
 class MemorySettlements:
@@ -85,21 +85,26 @@ class MemorySettlements:
             if bet.market_id == settlement.market_id and settlement.has_to_work(bet)
         ]
 
-    async def carry_out(
-        self, settlement: Settlement, bet_id: BetId, at: datetime
-    ) -> tuple[PlayerId, Balance] | None:
+    async def carry_out(self, settlement: Settlement, bet_ids: Sequence[BetId], at: datetime) -> Worked:
         """See `ports.SettlementStore`."""
-        tables = self._tables
-        bet = tables.bets[bet_id]
-        if settlement.settlement_id in tables.undone or not settlement.has_to_work(bet):
-            return None
-        move = carry_out(settlement, bet, tables.wallets[bet.player_id].wallet, at)
-        balance = tables.post(move.posting)
-        tables.bets[bet_id] = move.bet
-        tables.move_exposure(move.bet)
-        held = tables.settlements[settlement.settlement_id]
-        tables.settlements[settlement.settlement_id] = replace(held, bets_done=held.bets_done + 1)
-        return bet.player_id, balance
+        tables, balances = self._tables, dict[PlayerId, Balance]()
+        bets = [tables.bets[bet_id] for bet_id in bet_ids if settlement.settlement_id not in tables.undone]
+        to_work = [bet for bet in bets if settlement.has_to_work(bet)]
+        before = {bet.player_id: tables.wallets[bet.player_id] for bet in to_work}
+        for bet in to_work:
+            move = carry_out(settlement, bet, tables.wallets[bet.player_id].wallet, at)
+            tables.post(move.posting)
+            tables.bets[bet.bet_id] = move.bet
+            tables.move_exposure(move.bet)
+        for player_id, held in before.items():  # one step, however many bets: one version, or none
+            after = tables.wallets[player_id]
+            changed = after.wallet != held.wallet
+            tables.wallets[player_id] = replace(after, version=held.version + 1) if changed else held
+            if changed:
+                balances[player_id] = tables.wallets[player_id].balance
+        done = tables.settlements[settlement.settlement_id]
+        tables.settlements[settlement.settlement_id] = replace(done, bets_done=done.bets_done + len(to_work))
+        return Worked(len(to_work), balances)
 
     async def finish(self, settlement: Settlement, at: datetime) -> None:
         """See `ports.SettlementStore`."""

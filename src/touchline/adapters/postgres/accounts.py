@@ -103,7 +103,7 @@ class PostgresAccounts:
                 moved.idempotency_key,
                 moved.recorded_at,
                 posting.wallet.debt_minor,
-                *transfer_columns(posting.transfers, moved.player_id),
+                *transfer_columns([posting]),
             )
         return moved, Balance(moved.balance_minor, moved.currency, version)
 

@@ -82,7 +82,7 @@ class PostgresBets:
             version = await connection.fetchval(
                 _QUERIES["record_bet"],
                 *_columns(bet, posting),
-                *transfer_columns(posting.transfers, bet.player_id),
+                *transfer_columns([posting]),
             )
         return _placed(bet, posting, version)
 

@@ -1,6 +1,6 @@
 """Rows to the core's terms and back."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -10,7 +10,7 @@ from touchline.core.account import Account
 from touchline.core.bet import Accept, Bet, BetResult, BetStatus
 from touchline.core.event import Event, EventStatus
 from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId, TransferId
-from touchline.core.ledger import Transfer, TransferKind, Wallet, debt_account, wallet_account
+from touchline.core.ledger import Posting, Transfer, TransferKind, Wallet, debt_account, wallet_account
 from touchline.core.limits import Limit, LimitKind, Limits, Period
 from touchline.core.market import Market, MarketStatus, Selection
 from touchline.core.settlement import Settlement, SettlementKind
@@ -162,9 +162,9 @@ def transfer_of(row: Any) -> Transfer:
     )
 
 
-def transfer_columns(transfers: Sequence[Transfer], player_id: PlayerId) -> tuple[list[object], ...]:
-    """Return transfers column by column, as the statements that insert them take them."""
-    mine = (wallet_account(player_id), debt_account(player_id))
+def transfer_columns(postings: Sequence[Posting]) -> tuple[list[object], ...]:
+    """Return the transfers of postings column by column, as the statements that insert them take them."""
+    transfers = [transfer for posting in postings for transfer in posting.transfers]
     return (
         [transfer.transfer_id for transfer in transfers],
         [transfer.kind.value for transfer in transfers],
@@ -173,6 +173,14 @@ def transfer_columns(transfers: Sequence[Transfer], player_id: PlayerId) -> tupl
         [transfer.amount_minor for transfer in transfers],
         [transfer.currency for transfer in transfers],
         [transfer.bet_id for transfer in transfers],
-        [player_id if transfer.debit in mine or transfer.credit in mine else None for transfer in transfers],
+        [owner for posting in postings for owner in _owners(posting)],
         [transfer.recorded_at for transfer in transfers],
     )
+
+
+def _owners(posting: Posting) -> Iterator[PlayerId | None]:
+    """Yield for each transfer the player on whose account it moves, None for those between the book's own."""
+    player_id = posting.cause.player_id
+    mine = (wallet_account(player_id), debt_account(player_id))
+    for transfer in posting.transfers:
+        yield player_id if transfer.debit in mine or transfer.credit in mine else None

@@ -1,10 +1,10 @@
-"""Settlements in PostgreSQL: decided under the market's lock, carried out one bet a transaction.
+"""Settlements in PostgreSQL: decided under the market's lock, carried out some bets a transaction.
 
 Invariant: what is left to do is read off the bets themselves, so a worker that dies anywhere leaves nothing half
 done and its successor pays nobody twice.
 """
 
-from collections.abc import AsyncIterator, Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -24,10 +24,11 @@ from touchline.adapters.postgres.rows import (
 )
 from touchline.core.bet import BetStatus
 from touchline.core.errors import Code, Rejection
-from touchline.core.ids import BetId, MarketId, MessageId, PlayerId
+from touchline.core.ids import BetId, MarketId, MessageId, PlayerId, SelectionId
+from touchline.core.ledger import Wallet
 from touchline.core.market import Market
 from touchline.core.settlement import ROLLBACKS, BetMove, Plan, Settlement, carry_out
-from touchline.ports import Balance
+from touchline.ports import Balance, Worked
 
 SETTLEMENTS_SHOWN_MAX: Final = 100
 LOOK_AGAIN_AFTER_S: Final = 2.0
@@ -102,19 +103,21 @@ class PostgresSettlements:
         query, *arguments = _to_work("open", settlement)
         return [BetId(row["bet_id"]) for row in await self._database.fetch(query, *arguments, limit)]
 
-    async def carry_out(
-        self, settlement: Settlement, bet_id: BetId, at: datetime
-    ) -> tuple[PlayerId, Balance] | None:
+    async def carry_out(self, settlement: Settlement, bet_ids: Sequence[BetId], at: datetime) -> Worked:
         """See `ports.SettlementStore`."""
         async with self._database.transaction() as connection:
-            row = await connection.fetchrow(_QUERIES["lock_bet"], bet_id, settlement.settlement_id)
-            bet = bet_of(row)
-            if row["undone_by"] is not None or not settlement.has_to_work(bet):
-                return None
-            move = carry_out(settlement, bet, wallet_of(row), at)
-            version = await connection.fetchval(_QUERIES["record_move"], *_columns(settlement, move))
-        wallet = move.posting.wallet
-        return bet.player_id, Balance(wallet.balance_minor, bet.currency, version)
+            rows = await connection.fetch(_QUERIES["lock_bets"], bet_ids, settlement.settlement_id)
+            moves, wallets = _carry_out(settlement, rows, at)
+            if not moves:
+                return Worked(0, {})
+            columns = _columns(settlement, moves, wallets, at)
+            written = await connection.fetch(_QUERIES["record_moves"], *columns)
+        currency = moves[0].bet.currency  # every wallet's
+        balances = {
+            player_id: Balance(wallets[player_id].balance_minor, currency, version)
+            for player_id, version in written
+        }
+        return Worked(len(moves), balances)
 
     async def finish(self, settlement: Settlement, at: datetime) -> None:
         """See `ports.SettlementStore`."""
@@ -143,25 +146,50 @@ def _to_work(verb: str, settlement: Settlement) -> tuple[Any, ...]:
     )
 
 
-def _columns(settlement: Settlement, move: BetMove) -> tuple[object, ...]:
-    bet, posting = move.bet, move.posting
-    opened = 1 if bet.status is BetStatus.PLACED else -1
+def _carry_out(
+    settlement: Settlement, rows: Sequence[Any], at: datetime
+) -> tuple[list[BetMove], dict[PlayerId, Wallet]]:
+    """Return what becomes of each bet that is still to be worked, and the wallets that this leaves changed."""
+    moves: list[BetMove] = []
+    before: dict[PlayerId, Wallet] = {}
+    after: dict[PlayerId, Wallet] = {}
+    for row in rows:
+        bet = bet_of(row)
+        if row["undone_by"] is not None or not settlement.has_to_work(bet):
+            continue
+        held = before.setdefault(bet.player_id, wallet_of(row))
+        move = carry_out(settlement, bet, after.get(bet.player_id, held), at)
+        after[bet.player_id] = move.posting.wallet
+        moves.append(move)
+    return moves, {player_id: wallet for player_id, wallet in after.items() if wallet != before[player_id]}
+
+
+def _columns(
+    settlement: Settlement, moves: Sequence[BetMove], wallets: Mapping[PlayerId, Wallet], at: datetime
+) -> tuple[object, ...]:
+    bets = [move.bet for move in moves]
+    exposures: dict[SelectionId, list[int]] = {}
+    for bet in bets:
+        opened = 1 if bet.status is BetStatus.PLACED else -1
+        moved = exposures.setdefault(bet.selection_id, [0, 0, 0])
+        moved[0] += opened
+        moved[1] += opened * bet.stake_minor
+        moved[2] += opened * bet.liability_minor
+    one = bets[0]  # of those that one decision moves all are open again, or all decided by it
     return (
-        bet.bet_id,
-        bet.status.value,
-        bet.result and bet.result.value,
-        bet.payout_minor,
-        bet.settled_at,
-        bet.settlement_id,
         settlement.settlement_id,
-        opened,
-        opened * bet.stake_minor,
-        opened * bet.liability_minor,
-        bet.market_id,
-        bet.selection_id,
-        bet.player_id,
-        posting.wallet.balance_minor,
-        posting.wallet.debt_minor,
-        posting.cause.at,
-        *transfer_columns(posting.transfers, bet.player_id),
+        [bet.bet_id for bet in bets],
+        [bet.status.value for bet in bets],
+        [bet.result and bet.result.value for bet in bets],
+        [bet.payout_minor for bet in bets],
+        one.settled_at,
+        one.settlement_id,
+        one.market_id,
+        list(exposures),
+        *(list(column) for column in zip(*exposures.values(), strict=True)),
+        list(wallets),
+        [wallet.balance_minor for wallet in wallets.values()],
+        [wallet.debt_minor for wallet in wallets.values()],
+        at,
+        *transfer_columns([move.posting for move in moves]),
     )

@@ -49,31 +49,38 @@ LIMIT $5;
 -- Bets that a rollback has to work.
 SELECT bet_id FROM bets WHERE market_id = $1 AND status IN ('SETTLED', 'VOID') AND settlement_id = $2 LIMIT $3;
 
--- name: lock_bet
--- A bet, its wallet and its settlement, locked until the transaction ends: no rollback is decided meanwhile.
+-- name: lock_bets
+-- Some bets, their wallets and their settlement, locked until the transaction ends: no rollback is decided
+-- meanwhile. The settlement is locked first, so that of two workers one waits here and holds nothing.
 SELECT b.*, w.balance_minor, w.debt_minor, s.undone_by FROM bets b
 JOIN wallets w USING (user_id) JOIN settlements s ON s.settlement_id = $2
-WHERE b.bet_id = $1 FOR NO KEY UPDATE OF b, w, s;
+WHERE b.bet_id = ANY($1::uuid[]) FOR NO KEY UPDATE OF s, b, w;
 
--- name: record_move
--- One worked bet: bet, wallet, transfers, exposure and progress in one statement.
+-- name: record_moves
+-- Worked bets: bets, wallets, transfers, exposures and progress in one statement.
 WITH bet AS (
-    UPDATE bets SET status = $2, result = $3, payout_minor = $4, settled_at = $5, settlement_id = $6
-    WHERE bet_id = $1
+    UPDATE bets SET status = m.status, result = m.result, payout_minor = m.payout_minor, settled_at = $6,
+        settlement_id = $7
+    FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[]) AS m (bet_id, status, result, payout_minor)
+    WHERE bets.bet_id = m.bet_id
 ), progress AS (
-    UPDATE settlements SET bets_done = bets_done + 1 WHERE settlement_id = $7
+    UPDATE settlements SET bets_done = bets_done + cardinality($2) WHERE settlement_id = $1
 ), exposure AS (
-    UPDATE exposures SET bets = bets + $8, stakes_minor = stakes_minor + $9,
-        liability_minor = liability_minor + $10
-    WHERE market_id = $11 AND selection_id = $12
+    UPDATE exposures SET bets = exposures.bets + m.bets, stakes_minor = exposures.stakes_minor + m.stakes_minor,
+        liability_minor = exposures.liability_minor + m.liability_minor
+    FROM unnest($9::text[], $10::bigint[], $11::bigint[], $12::bigint[])
+        AS m (selection_id, bets, stakes_minor, liability_minor)
+    WHERE exposures.market_id = $8 AND exposures.selection_id = m.selection_id
 ), transfer AS (
     INSERT INTO transfers (transfer_id, kind, debit_account, credit_account, amount_minor, currency, bet_id,
         user_id, recorded_at)
     SELECT * FROM unnest($17::uuid[], $18::text[], $19::text[], $20::text[], $21::bigint[], $22::text[],
         $23::uuid[], $24::text[], $25::timestamptz[])
 )
-UPDATE wallets SET balance_minor = $14, debt_minor = $15, version = version + 1, updated_at = $16
-WHERE user_id = $13 RETURNING version;
+UPDATE wallets SET balance_minor = m.balance_minor, debt_minor = m.debt_minor, version = version + 1,
+    updated_at = $16
+FROM unnest($13::text[], $14::bigint[], $15::bigint[]) AS m (user_id, balance_minor, debt_minor)
+WHERE wallets.user_id = m.user_id RETURNING wallets.user_id, version;
 
 -- name: finish
 -- Put on record that no bet is left.
