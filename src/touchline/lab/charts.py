@@ -221,7 +221,7 @@ def _figure(
         class_="frame",
         aria_hidden="true",
     )
-    keys = tag("div", _legend(series), _keys(notes), class_="keys")
+    keys = tag("div", _legend(series), class_="keys")
     return _wrap(title, summary, join([keys, frame]), xs, series, x)
 
 
@@ -285,7 +285,7 @@ def _words(notes: Notes, x: Axis, y: Axis) -> list[Markup]:
     for index, band in enumerate(notes.bands, start=1):
         middle = (x.at(band.low) + x.at(band.high)) / 2
         if band.look == "fault":
-            words.append(tag("span", index, class_="badge", style=f"left:{middle:.2%}"))
+            words.append(tag("span", index, class_="badge", style=f"left:{middle:.2%}", title=band.label))
         else:
             words.append(tag("span", band.label, class_=f"under {band.look}", style=f"left:{middle:.2%}"))
     for level in notes.levels:
@@ -330,8 +330,9 @@ def _legend(series: Sequence[Series]) -> Markup | None:
     )
 
 
-def _keys(notes: Notes) -> Markup | None:
-    faults = [(index, band) for index, band in enumerate(notes.bands, start=1) if band.look == "fault"]
+def numbered(bands: Sequence[Band]) -> Markup | None:
+    """Return the list that the numbers of faults in charts stand for; None without a fault."""
+    faults = [(index, band) for index, band in enumerate(bands, start=1) if band.look == "fault"]
     if not faults:
         return None
     return tag(

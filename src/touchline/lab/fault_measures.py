@@ -4,6 +4,7 @@ Invariant: a measure reads the run's records alone, and is None where they don't
 """
 
 from collections import Counter
+from dataclasses import dataclass
 from itertools import pairwise
 from statistics import fmean
 from typing import Any, Final
@@ -193,26 +194,42 @@ def progress(evidence: Evidence) -> list[tuple[float, float, float]]:
     return sorted(found)
 
 
-def settlement_pace(evidence: Evidence) -> tuple[float, float] | None:
-    """Return (bets, seconds) from the first second in which a bet was settled to the last; None without any."""
+@dataclass(frozen=True)
+class Settling:
+    """A settlement: from when to when, and how many bets."""
+
+    begin_s: float
+    end_s: float
+    bets: float
+
+    @property
+    def took_s(self) -> float:
+        """How long it took."""
+        return self.end_s - self.begin_s
+
+
+def settling(evidence: Evidence) -> Settling | None:
+    """Return when bets were settled, as the scenario noted or as its progress shows; None where none were."""
     points = progress(evidence)
+    most = max((done for _, done, _ in points), default=0.0)
+    if not most:
+        return None
+    end_s = next(at for at, done, _ in points if done == most)
+    noted_s = evidence.run.findings.get("settlement")
+    if isinstance(noted_s, dict) and isinstance(noted_s.get("seconds"), int | float) and noted_s["seconds"] > 0:
+        return Settling(end_s - noted_s["seconds"], end_s, most)
     for before, after in pairwise(points):
         if after[1] > before[1]:
-            begin = before
-            break
-    else:
-        return None
-    most = max(done for _, done, _ in points)
-    end = next(point for point in points if point[1] == most)
-    return (end[1] - begin[1], end[0] - begin[0]) if end[0] > begin[0] else None
+            return Settling(before[0], end_s, most - before[1])
+    return None
 
 
 def settlement_s(evidence: Evidence) -> Measured | None:
     """Return how long 50,000 bets take, at the rate that was measured."""
-    pace = settlement_pace(evidence)
-    if pace is None or evidence.run.scenario != "settlement":
+    found = settling(evidence)
+    if found is None or evidence.run.scenario != "settlement":
         return None
-    bets, took_s = pace
+    bets, took_s = found.bets, found.took_s
     whole = took_s * SETTLEMENT_BETS / bets
     each = milliseconds(1000 * took_s / bets)
     why = f"{number(bets)} bets in {seconds(took_s)}, {each} each: one transaction a bet, each committed to disk."
@@ -221,17 +238,12 @@ def settlement_s(evidence: Evidence) -> Measured | None:
 
 def slowed(evidence: Evidence, kind: str = "odds") -> tuple[float, float] | None:
     """Return a kind's p99 in ms before a settlement and during it, means over the seconds; None without both."""
-    points = progress(evidence)
-    pace = settlement_pace(evidence)
-    if pace is None:
+    found = settling(evidence)
+    if found is None:
         return None
-    moving = [after[0] for before, after in pairwise(points) if after[1] > before[1]]
-    low, high = moving[0] - 1, moving[-1]
-    seen = [
-        (second.t_s, second.p99_ms)
-        for second in evidence.seconds_by_kind.get(kind, [])
-        if second.p99_ms is not None
-    ]
+    low, high = found.begin_s - 1, found.end_s
+    seconds_of = evidence.seconds_by_kind.get(kind, [])
+    seen = [(second.t_s, second.p99_ms) for second in seconds_of if second.p99_ms is not None]
     before = [value for at, value in seen if at < low]
     during = [value for at, value in seen if low <= at <= high]
     return (fmean(before), fmean(during)) if before and during else None

@@ -88,6 +88,11 @@ def number(value: float) -> str:
     return f"{value:,.{places}f}".rstrip("0").rstrip(".") or "0"
 
 
+def exact(value: float) -> str:
+    """Return a round value of an axis as it is, to two places: 1,000, 37.5."""
+    return f"{value:,.2f}".rstrip("0").rstrip(".")
+
+
 def milliseconds(value: float | None) -> str:
     """Return a time in the unit that it is read in: 0.8 ms, 120 ms, 1.2 s, 3 min 20 s."""
     if value is None or not math.isfinite(value):

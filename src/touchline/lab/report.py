@@ -13,6 +13,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Final
 
+from touchline.lab.charts import numbered
 from touchline.lab.claims import Judgement, Verdict, judge_claims
 from touchline.lab.evidence import KINDS, Evidence, read_evidence
 from touchline.lab.markup import Markup, count, join, listed, milliseconds, number, percent, seconds, table, tag
@@ -192,8 +193,9 @@ def _charts(evidence: Evidence, section: Section) -> Markup:
     if not any(step.name == "settling" for step in evidence.run.steps) and evidence.run.scenario != "settlement":
         shared.append(settlement.progress_chart(evidence))
     drawn = [chart for chart in shared if chart is not None]
+    numbers = numbered(timeline.time_notes(evidence).bands)
     own = tag("section", tag("h2", "What was found"), _paired(section.charts)) if section.charts else None
-    rest = tag("section", tag("h2", "The whole run"), _paired(drawn)) if evidence.end_s else None
+    rest = tag("section", tag("h2", "The whole run"), numbers, _paired(drawn)) if evidence.end_s else None
     return join([own, rest])
 
 

@@ -3,6 +3,7 @@
 Invariant: an answer that refuses for a reason counts as an answer; what failed is what had none, or one above 499.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping
 from typing import Final
@@ -10,7 +11,7 @@ from typing import Final
 from touchline.lab.charts import Band, Series, strips
 from touchline.lab.evidence import KINDS, Evidence
 from touchline.lab.fault_measures import answered, noted, out_s, share_answered, stretch, window
-from touchline.lab.markup import Markup, count, listed, milliseconds, number, percent, seconds, tag
+from touchline.lab.markup import Markup, count, exact, listed, milliseconds, number, percent, seconds, tag
 from touchline.lab.records import Fault
 from touchline.lab.scales import Axis
 from touchline.lab.sections.parts import Section
@@ -20,6 +21,7 @@ BEFORE_S: Final = 8
 AFTER_S: Final = 20
 _FAILURES: Final = {"UNAVAILABLE", "INTERNAL", "TIMEOUT", "RESET", "REFUSED", "DROPPED", "no reason given"}
 _PROPER: Final = {"valkey", "redis"}
+AGAIN: Final = ("reoffer", "retry")
 WELL: Final = 0.99  # of a second's requests are answered
 
 
@@ -62,11 +64,13 @@ def _lower(what: str) -> str:
 
 
 def span(evidence: Evidence, fault: Fault) -> tuple[int, int]:
-    """Return the seconds that are drawn: some before, and after it until the next fault."""
+    """Return the seconds that are drawn: some before it and after it, between its neighbours."""
     low, high = window(fault)
+    earlier = [math.ceil(stretch(other)[1]) for other in evidence.run.faults if other.at_s < fault.at_s]
     later = [other.at_s for other in evidence.run.faults if other.at_s > fault.at_s]
     end = min([high + AFTER_S, evidence.end_s, *later])
-    return max(0, int(low) - BEFORE_S), max(int(end), int(low) + 2)
+    begin = min(int(low), max([0, int(low) - BEFORE_S, *earlier]))
+    return begin, max(math.ceil(end), int(low) + 2)
 
 
 def failed_s(evidence: Evidence, fault: Fault) -> float | None:
@@ -78,9 +82,11 @@ def failed_s(evidence: Evidence, fault: Fault) -> float | None:
 def _timeline(evidence: Evidence, fault: Fault) -> Markup:
     low, high = span(evidence, fault)
     xs = [float(second) for second in range(low, high)]
-    rows = [Series(kind_name(kind), _failed(evidence, kind, low, high), "c1", percent) for kind in evidence.kinds]
+    rows = [
+        Series(kind_name(kind), _failed(evidence, kind, low, high), "c1", percent) for kind in _kinds(evidence)
+    ]
     lasted = Band(*stretch(fault), "fault")
-    x = Axis("seconds since the start", float(low), float(high), text=lambda second: f"{second:,.0f}")
+    x = Axis("seconds since the start", float(low), float(high), text=exact)
     if all(value is None for row in rows for value in row.values):
         rows = []
     title, told = fault_label(fault.what, fault.at_s), _told(evidence, fault)
@@ -93,9 +99,20 @@ def _noted(found: Mapping[str, object]) -> Markup | None:
     for name, value in found.items():
         if name == "fault" or value is None:
             continue
-        text = _looks(value) if name in KINDS and isinstance(value, dict) else _plain(value)
-        lines += [tag("dt", kind_name(name) if name in KINDS else name.replace("_", " ")), tag("dd", text)]
+        if name in KINDS and isinstance(value, dict):
+            what, text = kind_name(name), _looks(value)
+        else:
+            what, text = _measure(name, value)
+        lines += [tag("dt", what), tag("dd", text)]
     return tag("dl", *lines, class_="noted") if lines else None
+
+
+def _measure(name: str, value: object) -> tuple[str, str]:
+    """Return a name in words and its value; a unit at the name's end goes with the value."""
+    words, _, unit = name.rpartition("_")
+    if unit in ("s", "ms") and isinstance(value, int | float):
+        return words.replace("_", " "), seconds(value) if unit == "s" else milliseconds(value)
+    return name.replace("_", " "), _plain(value)
 
 
 def _looks(seen: Mapping[str, object]) -> str:
@@ -122,6 +139,11 @@ def _plain(value: object) -> str:
     return number(value) if isinstance(value, int | float) else str(value)
 
 
+def _kinds(evidence: Evidence) -> list[str]:
+    """Return the kinds that users ask of their own accord; what is sent again comes when it comes."""
+    return [kind for kind in evidence.kinds if kind not in AGAIN]
+
+
 def _failed(evidence: Evidence, kind: str, low: int, high: int) -> list[float | None]:
     seen = {second.t_s: second for second in evidence.seconds_by_kind[kind]}
     found: list[float | None] = []
@@ -132,10 +154,16 @@ def _failed(evidence: Evidence, kind: str, low: int, high: int) -> list[float | 
 
 
 def _told(evidence: Evidence, fault: Fault) -> str:
-    """Return what users saw, in sentences."""
+    """Return what users saw, in sentences; briefly where the scenario noted more."""
+    if noted(evidence, fault) and fault.until_s is not None:
+        worst = failed_s(evidence, fault)
+        lasted = seconds(fault.until_s - fault.at_s)
+        return (
+            f"Users were served again after {lasted}." if worst else f"No user saw it; it was over after {lasted}."
+        )
     _, high = span(evidence, fault)
     begin, end = window(fault)
-    found = {kind: share_answered(evidence, kind, int(begin), end) for kind in evidence.kinds}
+    found = {kind: share_answered(evidence, kind, int(begin), end) for kind in _kinds(evidence)}
     shares = [f"{percent(share)} of {kind_name(kind)}" for kind, share in found.items() if share is not None]
     whole = all(share in (None, 1.0) for share in found.values())
     seen: Counter[str] = Counter()

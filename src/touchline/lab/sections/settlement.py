@@ -4,8 +4,8 @@ Invariant: the time is from the first bet that was paid to the last, as the mete
 """
 
 from touchline.lab.charts import Series, line_chart
-from touchline.lab.evidence import Evidence
-from touchline.lab.fault_measures import SETTLEMENT_BETS, progress, settlement_pace, slowed
+from touchline.lab.evidence import POINTS_MAX, Evidence
+from touchline.lab.fault_measures import SETTLEMENT_BETS, progress, settling, slowed
 from touchline.lab.markup import Markup, change_ms, count, milliseconds, number, seconds
 from touchline.lab.scales import linear_axis
 from touchline.lab.sections.parts import Section
@@ -14,12 +14,12 @@ from touchline.lab.sections.timeline import time_axis, time_notes
 
 def section(evidence: Evidence) -> Section:
     """Return what the run says of settlement."""
-    pace = settlement_pace(evidence)
+    found = settling(evidence)
     chart = progress_chart(evidence)
     charts = [] if chart is None else [chart]
-    if pace is None:
+    if found is None:
         return Section(f"{evidence.platform} settled no bet that a meter saw.", charts=charts)
-    bets, took_s = pace
+    bets, took_s = found.bets, found.took_s
     headline = (
         f"{evidence.platform} settles {number(bets)} bets in {seconds(took_s)} ({number(bets / took_s)} a second)"
     )
@@ -50,8 +50,16 @@ def progress_chart(evidence: Evidence) -> Markup | None:
     points = progress(evidence)
     if not points:
         return None
-    done = evidence.columns(((at, value) for at, value, _ in points), max)
-    total = evidence.columns(((at, value) for at, _, value in points), max)
+    found = settling(evidence)
+    if found is not None and found.begin_s < points[0][0]:
+        points = [(found.begin_s, 0.0, points[0][2]), *points]
+    xs = [at for at, _, _ in points]
+    done: list[float | None] = [value for _, value, _ in points]
+    total: list[float | None] = [value for _, _, value in points]
+    if len(points) > POINTS_MAX:
+        done = evidence.columns(((at, value) for at, value, _ in points), max)
+        total = evidence.columns(((at, value) for at, _, value in points), max)
+        xs = evidence.column_starts
     series = [Series("to settle", total, "c7 dashed"), Series("settled", done, "c1")]
     last = points[-1]
     left = last[2] - last[1]
@@ -59,4 +67,4 @@ def progress_chart(evidence: Evidence) -> Markup | None:
     summary = f"{count(int(last[2]), 'bet')}; {fate}."
     y = linear_axis("bets", [*total, *done])
     notes = time_notes(evidence)
-    return line_chart("Settlement", summary, evidence.column_starts, series, time_axis(evidence), y, notes)
+    return line_chart("Settlement", summary, xs, series, time_axis(evidence), y, notes)

@@ -10,7 +10,7 @@ from typing import Final
 from touchline.lab.charts import Band, Level, Notes, Series, line_chart, stacked_columns
 from touchline.lab.evidence import KINDS, Evidence
 from touchline.lab.fault_measures import answered, stretch
-from touchline.lab.markup import Markup, count, listed, milliseconds, number, percent, seconds
+from touchline.lab.markup import Markup, count, exact, listed, milliseconds, number, percent, seconds
 from touchline.lab.records import Second
 from touchline.lab.saturation import HOST, connections_max, cpu_by_group, extra, group_of, part_name
 from touchline.lab.scales import Axis, linear_axis, log_axis
@@ -64,10 +64,8 @@ def time_axis(evidence: Evidence) -> Axis:
     """Return the axis of the whole run, in seconds since its start."""
     begin, end = evidence.begin_s, max(evidence.begin_s + 1.0, evidence.end_s)
     if end - begin < MINUTES_FROM_S:
-        return Axis("seconds since the start", begin, end, text=lambda second: f"{second:,.0f}")
-    return Axis(
-        "minutes since the start", begin, end, unit=60.0, text=lambda second: number(round(second / 60, 2))
-    )
+        return Axis("seconds since the start", begin, end, text=exact)
+    return Axis("minutes since the start", begin, end, unit=60.0, text=lambda second: exact(second / 60))
 
 
 def time_notes(evidence: Evidence, levels: Sequence[Level] = ()) -> Notes:
@@ -94,7 +92,7 @@ def _rulers(evidence: Evidence) -> list[Band]:
 
 def fault_label(what: str, at_s: float) -> str:
     """Return what happened, and when."""
-    return f"{what}, at {at_s:.0f} s"
+    return f"{what[:1].upper()}{what[1:]}, at {at_s:.0f} s"
 
 
 def load_chart(evidence: Evidence) -> Markup | None:
