@@ -20,8 +20,7 @@ SQL = sorted(SOURCE.rglob("*.sql"))
 FILE_LINES_MAX = 400
 FUNCTION_LINES_MAX = 60
 BANNED_NAMES = {"utils", "util", "helpers", "helper", "manager", "base", "common", "data", "info", "misc"}
-THEIR_NAMES = {"data_received"}  # asyncio.Protocol's
-THEIR_NAMES = {"data_received"}  # asyncio.Protocol's
+THEIR_NAMES = {"data_received", "handle_data"}  # asyncio.Protocol's, HTMLParser's
 CLOCKS = {SOURCE / "adapters" / "system.py", SOURCE / "lab" / "clock.py"}  # the platform's, and its clients'
 CLOCK_CALLS = {
     ("datetime", "now"),

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -9,6 +10,7 @@ import pytest
 from tests.lab import synthetic_runs as runs
 from touchline.lab.claims import CLAIMS, Claim, Judgement, Verdict, judge_claim, judge_claims
 from touchline.lab.evidence import read_evidence
+from touchline.lab.fault_measures import out_s
 from touchline.lab.measured import Measured
 from touchline.lab.measures import expected_share
 from touchline.lab.records import Meter, append_lines
@@ -165,6 +167,23 @@ def test_what_ran_out_is_told_by_the_meters(
     assert (knee.ran_out and knee.ran_out.clause) == clause
 
 
+def test_a_settlement_takes_as_long_as_its_scenario_noted(tmp_path: Path) -> None:
+    noted = {"settlement": {"bets": 50_000, "settled": 50_000, "seconds": 100.0, "finished": True}}
+    found = judged(runs.settlement_run(tmp_path, findings=noted))["Settling 50,000 open bets one by one"]
+    assert found.measured is not None
+    assert found.measured.text == "100 s"
+    assert found.measured.why.startswith("50,000 bets in 100 s, 2 ms each")
+
+
+def test_what_the_scenario_noted_of_a_fault_is_finer_than_seconds(tmp_path: Path) -> None:
+    evidence = read_evidence(runs.faults_run(tmp_path))
+    killed, cache = evidence.run.faults[:2]
+    assert out_s(evidence, killed, "odds") == 5.2
+    assert out_s(evidence, killed, "bet") == 6.0
+    assert out_s(evidence, cache, "odds") == 0.0
+    assert out_s(evidence, cache, "unheard of") is None
+
+
 def test_a_late_generator_is_told_beside_the_knee(tmp_path: Path) -> None:
     recorder = runs.Recorder(runs.Model(late_ms=180))
     recorder.step("100 users", 100)
@@ -174,10 +193,14 @@ def test_a_late_generator_is_told_beside_the_knee(tmp_path: Path) -> None:
     assert knee.first_not.late_ms == 180
 
 
+def steadily(fails: float, _at: float, _kind: str) -> float:
+    return fails
+
+
 def test_a_step_that_is_served_again_is_no_knee(tmp_path: Path) -> None:
     recorder = runs.Recorder()
     for users, fails in ((100, 0.0), (200, 0.5), (300, 0.0)):
-        recorder.step(f"{users} users", users, fails=lambda at, kind, fails=fails: fails)  # type: ignore[misc]
+        recorder.step(f"{users} users", users, fails=partial(steadily, fails))
     knee = find_knee(read_evidence(recorder.write(tmp_path, "knee")))
     assert knee.last is not None
     assert knee.first_not is not None

@@ -138,6 +138,17 @@ def test_the_knee_is_the_last_step_before_the_first_that_was_not_served(tmp_path
     assert "At 1,250 users 94 % of the requests were answered" in page.words["p"]
 
 
+def test_a_machine_that_was_not_the_runs_own_is_told(tmp_path: Path) -> None:
+    run_dir = runs.knee_run(tmp_path)
+    meters = (run_dir / METERS).read_text("utf-8")
+    (run_dir / METERS).write_text(
+        re.sub(r'("part":"postgres","cpu_percent":)[0-9.]+', r"\g<1>1.0", meters), "utf-8"
+    )
+    page = page_of(run_dir)
+    assert re.search(r"Processes that are not part of the run took (4|5)\d % of a core meanwhile", page.words["p"])
+    assert re.search(r"other processes (4|5)\d %", page.words["figcaption"])
+
+
 def test_a_run_in_which_all_was_served_says_so(tmp_path: Path) -> None:
     page = page_of(runs.knee_run(tmp_path, users=(250, 500)))
     assert page.headline == (

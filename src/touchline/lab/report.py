@@ -145,11 +145,13 @@ def _banner(evidence: Evidence) -> Markup | None:
 
 
 def _headline(evidence: Evidence, section: Section) -> Markup:
+    rough = "A smoke run: it is short, and its numbers are rough." if evidence.run.size == "smoke" else ""
+    detail = f"{section.detail} {rough}".strip()
     figures = [tag("div", tag("dt", what), tag("dd", how_much)) for what, how_much in section.figures]
     return tag(
         "div",
         tag("h1", section.headline),
-        tag("p", section.detail) if section.detail else None,
+        tag("p", detail) if detail else None,
         _checked(evidence),
         _went_back(evidence),
         tag("dl", *figures, class_="figures") if figures else None,

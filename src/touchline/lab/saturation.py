@@ -68,6 +68,7 @@ class Resource:
     name: str
     clause: str
     figures: str
+    others_percent: float  # of one core, by processes that are no part of the run
 
 
 def find_knee(evidence: Evidence) -> Knee:
@@ -179,7 +180,7 @@ def what_ran_out(evidence: Evidence, step: Step) -> Resource | None:
     cores = max(1, evidence.run.hardware.cores)
     parts = {group: value for group, value in cpu.items() if group != HOST}
     used = cpu.get(HOST, sum(parts.values()))
-    parts[OTHERS] = max(0.0, used - sum(parts.values()))
+    parts[OTHERS] = others = max(0.0, used - sum(parts.values()))
     busiest = max((fmean(values) for values in _pods(meters).values()), default=0.0)
     busy, room = connections_busy(meters), connections_max(evidence, step)
     locks = mean_extra(meters, "postgres", "waiting_on_locks") or 0.0
@@ -187,16 +188,20 @@ def what_ran_out(evidence: Evidence, step: Step) -> Resource | None:
     figures = f"CPU, one core being 100 %: {', '.join(shares)}; the machine {used:.0f} % of {cores * 100} %."
     if busy is not None and room and busy >= FULL * room:
         clause = "the pods' database connections run out"
-        return Resource("database connections", clause, f"{busy:.0f} of {room} connections were busy. {figures}")
+        return Resource(
+            "database connections", clause, f"{busy:.0f} of {room} connections were busy. {figures}", others
+        )
     if parts and used >= FULL * cores * 100:
         return _machine(parts, cores, figures)
     if busiest >= FULL * 100:
-        return Resource("the pods' CPU", "the pods' CPU runs out", figures)
+        return Resource("the pods' CPU", "the pods' CPU runs out", figures, others)
     if parts.get(GENERATOR, 0.0) >= FULL * 100:
-        return Resource("the load generator", "the load generator runs out of CPU, before the platform", figures)
+        return Resource(
+            "the load generator", "the load generator runs out of CPU, before the platform", figures, others
+        )
     if locks >= 1:
         figures = f"{number(locks)} statements waited for a row lock at any time. {figures}"
-        return Resource("row locks", "bets wait for each other's row locks", figures)
+        return Resource("row locks", "bets wait for each other's row locks", figures, others)
     return None
 
 
@@ -209,7 +214,7 @@ def _machine(parts: dict[str, float], cores: int, figures: str) -> Resource:
     if cores == 1:
         machine = "the machine's only core runs out"
     place = owner if group in ("postgres", "valkey", OTHERS) else f"the {owner}"
-    return Resource("the machine's CPU", f"{machine}, {taken} in {place}", figures)
+    return Resource("the machine's CPU", f"{machine}, {taken} in {place}", figures, parts[OTHERS])
 
 
 def _pods(meters: Sequence[Meter]) -> dict[str, list[float]]:

@@ -85,4 +85,5 @@ FAULTS_SCENARIO: Final = Scenario(
         "smoke": {"users": [40], "changes_per_s": 0.2, **asdict(EXTENTS["smoke"])},
         "full": {"users": [300], "changes_per_s": 0.1, **asdict(EXTENTS["full"])},
     },
+    own_platform=True,
 )

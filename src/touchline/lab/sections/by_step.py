@@ -14,6 +14,7 @@ from touchline.lab.saturation import (
     BET_P99_MS_MAX,
     HOST,
     POLL_P99_MS_MAX,
+    SERVED_SHARE_MIN,
     Knee,
     cpu_by_group,
     late_ms,
@@ -65,7 +66,8 @@ def throughput_chart(evidence: Evidence, steps: Sequence[Step], knee: Knee) -> M
     if knee.first_not is not None:
         first = knee.first_not.step
         share = _share(evidence, first)
-        summary += f" At {number(first.users)} users {percent(share)} of what was asked is answered."
+        if share < SERVED_SHARE_MIN:
+            summary += f" At {number(first.users)} users {percent(share)} of what was asked is answered."
     x, y = _users_axis(steps), linear_axis("requests a second", [*offered, *achieved])
     bands = [
         Band(low, min(high, x.high), label, "claim") for low, high, label in SEED_USERS if low < x.high * 0.95

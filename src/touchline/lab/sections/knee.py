@@ -3,6 +3,8 @@
 Invariant: the number in the headline is a step that was run, never one between two steps.
 """
 
+from typing import Final
+
 from touchline.lab.evidence import Evidence
 from touchline.lab.markup import milliseconds, number, percent
 from touchline.lab.measures import refused_share
@@ -10,6 +12,8 @@ from touchline.lab.records import Step
 from touchline.lab.saturation import LATE_P99_MS_MAX, Knee, find_knee, wants_text
 from touchline.lab.sections.by_step import step_charts
 from touchline.lab.sections.parts import Section
+
+OTHERS_PERCENT_MAX: Final = 20.0  # of one core; beyond it the platform did not have the machine
 
 
 def section(evidence: Evidence) -> Section:
@@ -41,6 +45,11 @@ def _detail(evidence: Evidence, knee: Knee) -> str:
         told.append(f"At {number(knee.first_not.step.users)} users {wants_text(knee.first_not)}.")
         if knee.ran_out is None:
             told.append("No meter shows a resource that was used up.")
+        if knee.ran_out is not None and knee.ran_out.others_percent > OTHERS_PERCENT_MAX:
+            others = f"{knee.ran_out.others_percent:.0f} % of a core"
+            told.append(
+                f"Processes that are not part of the run took {others} meanwhile: alone it may serve more."
+            )
         if knee.first_not.late_ms > LATE_P99_MS_MAX:
             late = milliseconds(knee.first_not.late_ms)
             told.append(f"The load generator itself was late by {late} at p99 there: it shares the machine.")
