@@ -25,6 +25,7 @@ from touchline.core.settlement import Plan, Settlement
 from touchline.wire.odds_v1 import PolledMarketV1
 
 EVENTS_MAX: Final = 500
+BALANCES_AT_ONCE_MAX: Final = 1_000
 LIVE_WITHIN_S: Final = 10  # a poll every 3 s: who was not heard of for three of them has gone
 LIVE_STEP_S: Final = 2
 
@@ -334,8 +335,8 @@ class SessionCache(Protocol):
     async def balance(self, player_id: PlayerId) -> Balance | None:
         """Return the balance in the session, or None."""
 
-    async def keep(self, player_id: PlayerId, balance: Balance) -> None:
-        """Keep a balance if it is the newest version, else drop it."""
+    async def keep(self, balances: Mapping[PlayerId, Balance]) -> None:
+        """Keep each balance if it is the newest version, else drop it; at most `BALANCES_AT_ONCE_MAX`."""
 
 
 class Presence(Protocol):

@@ -12,7 +12,7 @@ from touchline.adapters.memory.sessions import MemorySessions
 from touchline.adapters.valkey.sessions import ValkeySessions
 from touchline.core.errors import Outage
 from touchline.core.ids import PlayerId
-from touchline.ports import Balance, SessionCache
+from touchline.ports import BALANCES_AT_ONCE_MAX, Balance, SessionCache
 
 ANN, BOB = PlayerId("ann"), PlayerId("bob")
 SECOND = timedelta(seconds=1)
@@ -94,22 +94,32 @@ async def test_faster_than_a_person_is_told(sessions: SessionCache) -> None:
 async def test_the_newest_balance_is_kept_in_whatever_order_they_come(sessions: SessionCache) -> None:
     assert await sessions.balance(ANN) is None
     for version in (2, 1, 3, 3, 2):
-        await sessions.keep(ANN, Balance(version * 100, "EUR", version))
+        await sessions.keep({ANN: Balance(version * 100, "EUR", version)})
     assert await sessions.balance(ANN) == Balance(300, "EUR", 3)
     assert await sessions.balance(BOB) is None
 
 
+async def test_many_balances_are_kept_at_once(sessions: SessionCache) -> None:
+    await sessions.keep({ANN: Balance(5, "EUR", 5)})
+    await sessions.keep({ANN: Balance(4, "EUR", 4), BOB: Balance(1, "EUR", 1)})
+    assert [await sessions.balance(who) for who in (ANN, BOB)] == [Balance(5, "EUR", 5), Balance(1, "EUR", 1)]
+    await sessions.keep({})
+    many = {PlayerId(f"p{n}"): Balance(n, "EUR", 1) for n in range(BALANCES_AT_ONCE_MAX)}
+    await sessions.keep(many)
+    assert {who: await sessions.balance(who) for who in many} == many
+
+
 async def test_versions_beyond_what_a_double_holds_are_told_apart(sessions: SessionCache) -> None:
     balance = Balance(10**15, "JPY", 2**40 + 1)
-    await sessions.keep(ANN, Balance(7, "JPY", 2**40))
-    await sessions.keep(ANN, balance)
+    await sessions.keep({ANN: Balance(7, "JPY", 2**40)})
+    await sessions.keep({ANN: balance})
     assert await sessions.balance(ANN) == balance
 
 
 async def test_an_admission_brings_the_session(sessions: SessionCache) -> None:
     first = await sessions.admit(ANN, "k0", NOON)
     assert first.balance is None
-    await sessions.keep(ANN, Balance(700, "EUR", 4))
+    await sessions.keep({ANN: Balance(700, "EUR", 4)})
     assert (await sessions.admit(ANN, "k1", NOON)).balance == Balance(700, "EUR", 4)
     for n in range(2, 5):
         await sessions.admit(ANN, f"k{n}", NOON)
@@ -123,7 +133,7 @@ async def test_a_cache_that_is_away_is_an_outage(unused_tcp_port: int) -> None:
         sessions.admit(ANN, "k", NOON),
         sessions.withdraw(ANN, "k"),
         sessions.balance(ANN),
-        sessions.keep(ANN, Balance(1, "EUR", 1)),
+        sessions.keep({ANN: Balance(1, "EUR", 1)}),
     ):
         with pytest.raises(Outage):
             await ask

@@ -1,5 +1,7 @@
 """The ledger: transfers that can't be unbalanced, and a wallet that never falls below zero."""
 
+from uuid import UUID, uuid5
+
 import pytest
 
 from tests.clock import NOON
@@ -19,6 +21,7 @@ from touchline.core.ledger import (
     withdrawal,
 )
 
+NAMESPACE = UUID("6f1b7a52-2d0b-5c0e-9c5a-1f7d2a6b9e10")  # of every transfer there is: it never changes
 WALLET, DEBT = wallet_account(ALICE), debt_account(ALICE)
 
 
@@ -105,3 +108,12 @@ def test_a_deposit_comes_from_the_cashier_and_a_withdrawal_goes_there() -> None:
     assert moves(withdrawal(cause, Wallet(100), 100)) == [(WALLET, CASHIER, 100)]
     with pytest.raises(Fault):
         withdrawal(cause, Wallet(99), 100)
+
+
+def test_a_transfers_id_is_made_of_its_cause_and_place_alone() -> None:
+    of = posting(100, name="a cause")
+    of.move(TransferKind.PAYOUT, HOUSE, STAKES, 1)
+    of.move(TransferKind.PAYOUT, HOUSE, STAKES, 2)
+    assert [transfer.transfer_id for transfer in of.transfers] == [
+        uuid5(NAMESPACE, f"a cause#{place}") for place in range(2)
+    ]

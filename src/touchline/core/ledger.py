@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from hashlib import sha1
 from typing import Final
-from uuid import UUID, uuid5
+from uuid import UUID
 
 from touchline.core.errors import Fault
 from touchline.core.ids import BetId, PlayerId, TransferId
@@ -98,7 +99,7 @@ class Posting:
         name = f"{self.cause.name}#{len(self._transfers)}"
         self._transfers.append(
             Transfer(
-                transfer_id=TransferId(uuid5(_NAMESPACE, name)),
+                transfer_id=_transfer_id(name),
                 kind=kind,
                 debit=debit,
                 credit=credit,
@@ -129,6 +130,12 @@ class Posting:
         self.move(kind, debit, debt_account(self.cause.player_id), repaid)
         self.move(kind, debit, wallet_account(self.cause.player_id), amount_minor - repaid)
         self.wallet = Wallet(self.wallet.balance_minor + amount_minor - repaid, self.wallet.debt_minor - repaid)
+
+
+def _transfer_id(name: str) -> TransferId:
+    # uuid.uuid5, without what it spends on being general: settlement asks for two a bet.
+    digest = sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()
+    return TransferId(UUID(bytes=digest[:16], version=5))
 
 
 def deposit(cause: Cause, wallet: Wallet, amount_minor: int) -> Posting:

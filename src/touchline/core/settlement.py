@@ -16,7 +16,7 @@ from touchline.core.errors import Code, Fault, Rejection
 from touchline.core.ids import MarketId, SelectionId
 from touchline.core.ledger import HOUSE, STAKES, Cause, Posting, TransferKind, Wallet
 from touchline.core.market import Market, MarketStatus, MarketStep, SelectionStatus, step_market
-from touchline.core.money import round_half_up
+from touchline.core.money import payout_minor, round_half_up
 
 
 @dataclass(frozen=True, slots=True)
@@ -136,6 +136,8 @@ def settled_payout_minor(stake_minor: int, odds_milli: int, outcome: Outcome) ->
     if outcome.result is BetResult.VOID:
         return stake_minor
     won = int(outcome.result is BetResult.WON)
+    if not outcome.void_factor and outcome.dead_heat_factor == 1:  # nearly every bet, without a fraction
+        return won * payout_minor(stake_minor, odds_milli)
     stands = (1 - outcome.void_factor) * won * Fraction(odds_milli, 1000) * outcome.dead_heat_factor
     return round_half_up(stake_minor * (outcome.void_factor + stands))
 

@@ -5,7 +5,7 @@ from functools import partial
 
 from touchline.core.errors import Rejection
 from touchline.core.funds import FundsMoved, MoveFunds, decide_funds
-from touchline.flows.read_balance import keep_balance
+from touchline.flows.read_balance import keep_balances
 from touchline.ports import AccountStore, SessionCache
 
 
@@ -28,5 +28,5 @@ class FundsMoving:
             raise answer
         moved, balance = answer
         if balance is not None:
-            await keep_balance(self.sessions, request.player_id, balance)
+            await keep_balances(self.sessions, {request.player_id: balance})
         return moved, balance is None

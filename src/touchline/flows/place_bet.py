@@ -11,7 +11,7 @@ from touchline.core.acceptance import decide
 from touchline.core.bet import PlaceBet
 from touchline.core.errors import Code, Outage, Rejection
 from touchline.core.ids import PlayerId
-from touchline.flows.read_balance import keep_balance
+from touchline.flows.read_balance import keep_balances
 from touchline.ports import AccountStore, Admission, BetStore, Clock, Placed, SessionCache
 
 
@@ -49,7 +49,7 @@ class BetPlacing:
             if answer.code is not Code.IDEMPOTENCY_CONFLICT:
                 await self._withdraw(request.player_id, bet_key)
         elif answer.balance is not None:
-            await keep_balance(self.sessions, request.player_id, answer.balance)
+            await keep_balances(self.sessions, {request.player_id: answer.balance})
             if admission.faster_than_a_person:
                 await self.accounts.flag_velocity(request.player_id, answer.bet.placed_at)
         return answer

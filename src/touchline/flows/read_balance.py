@@ -3,22 +3,23 @@
 Invariant: losing the session cache changes where an answer comes from, never the answer.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final, Literal
 
 from touchline.core.errors import Code, Outage, Rejection
 from touchline.core.ids import PlayerId
-from touchline.ports import AccountStore, Balance, Clock, SessionCache
+from touchline.ports import BALANCES_AT_ONCE_MAX, AccountStore, Balance, Clock, SessionCache
 
 ACTIVE_WITHIN: Final = timedelta(hours=1)
 WARMED_MAX: Final = 50_000
 
 
-async def keep_balance(sessions: SessionCache, player_id: PlayerId, balance: Balance) -> None:
-    """Keep `balance` in the session; where the cache is away, the next read falls back to the store."""
+async def keep_balances(sessions: SessionCache, balances: Mapping[PlayerId, Balance]) -> None:
+    """Keep balances in their sessions; where the cache is away, the next reads fall back to the store."""
     try:
-        await sessions.keep(player_id, balance)
+        await sessions.keep(balances)
     except Outage:
         return
 
@@ -46,7 +47,7 @@ class BalanceReading:
         balance = await self.accounts.balance(player_id)
         if balance is None:
             raise Rejection(Code.UNAUTHENTICATED, "the token's account is not known")
-        await keep_balance(self.sessions, player_id, balance)
+        await keep_balances(self.sessions, {player_id: balance})
         return balance, "database"
 
     async def warm(self) -> int:
@@ -56,6 +57,6 @@ class BalanceReading:
             Outage: the cache or the store is away; sessions fill as they are used.
         """
         recent = await self.accounts.recent_balances(self.clock.now() - ACTIVE_WITHIN, WARMED_MAX)
-        for player_id, balance in recent:
-            await self.sessions.keep(player_id, balance)
+        for first in range(0, len(recent), BALANCES_AT_ONCE_MAX):
+            await self.sessions.keep(dict(recent[first : first + BALANCES_AT_ONCE_MAX]))
         return len(recent)

@@ -4,7 +4,6 @@ Invariant: a decision goes on record in one step under the market's lock; carryi
 goes on from the bets themselves.
 """
 
-import asyncio
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Final
@@ -21,7 +20,7 @@ from touchline.core.settlement import (
     plan_settle,
     plan_void,
 )
-from touchline.flows.read_balance import keep_balance
+from touchline.flows.read_balance import keep_balances
 from touchline.ports import Clock, MarketStore, SessionCache, SettlementMeter, SettlementStore
 
 OPEN_BETS_AT_ONCE_MAX: Final = 500
@@ -139,4 +138,4 @@ class SettlementWork:
         worked = await self.settlements.carry_out(settlement, bet_ids, self.clock.now())
         if worked.bets:
             self.meter.worked(settlement, worked.bets)
-        await asyncio.gather(*(keep_balance(self.sessions, *kept) for kept in worked.balances.items()))
+        await keep_balances(self.sessions, worked.balances)

@@ -1,5 +1,6 @@
 """Sessions in memory: balances for display and pre-check, and how often a player bets."""
 
+from collections.abc import Mapping
 from datetime import datetime, timedelta
 from typing import Final
 
@@ -45,8 +46,12 @@ class MemorySessions:
         """See `ports.SessionCache`."""
         return self._balances.get(player_id)
 
-    async def keep(self, player_id: PlayerId, balance: Balance) -> None:
+    async def keep(self, balances: Mapping[PlayerId, Balance]) -> None:
         """See `ports.SessionCache`."""
+        for player_id, balance in balances.items():
+            self._keep(player_id, balance)
+
+    def _keep(self, player_id: PlayerId, balance: Balance) -> None:
         known = self._balances.pop(player_id, None)
         newest = balance if known is None or known.version < balance.version else known
         if len(self._balances) >= SESSIONS_MAX:

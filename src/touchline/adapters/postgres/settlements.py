@@ -4,7 +4,8 @@ Invariant: what is left to do is read off the bets themselves, so a worker that 
 done and its successor pays nobody twice.
 """
 
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, Final
@@ -31,6 +32,7 @@ from touchline.core.settlement import ROLLBACKS, BetMove, Plan, Settlement, carr
 from touchline.ports import Balance, Worked
 
 SETTLEMENTS_SHOWN_MAX: Final = 100
+WRITTEN_AT_ONCE: Final = 100  # bets in one statement, while the next are decided
 LOOK_AGAIN_AFTER_S: Final = 2.0
 _QUERIES: Final = Queries("settlements.sql")
 
@@ -107,17 +109,22 @@ class PostgresSettlements:
         """See `ports.SettlementStore`."""
         async with self._database.transaction() as connection:
             rows = await connection.fetch(_QUERIES["lock_bets"], bet_ids, settlement.settlement_id)
-            moves, wallets = _carry_out(settlement, rows, at)
-            if not moves:
-                return Worked(0, {})
-            columns = _columns(settlement, moves, wallets, at)
-            written = await connection.fetch(_QUERIES["record_moves"], *columns)
-        currency = moves[0].bet.currency  # every wallet's
-        balances = {
-            player_id: Balance(wallets[player_id].balance_minor, currency, version)
-            for player_id, version in written
-        }
-        return Worked(len(moves), balances)
+            work = _Work(settlement, rows, at)
+            written: list[Any] = []
+            writing: asyncio.Task[list[Any]] | None = None
+            try:
+                while moves := work.next():
+                    if writing is not None:
+                        written += await writing
+                    columns = _columns(settlement, moves, work.changed, at)
+                    writing = asyncio.create_task(connection.fetch(_QUERIES["record_moves"], *columns))
+                    await asyncio.sleep(0)  # it is on its way, and PostgreSQL at work, while the next are decided
+                if writing is not None:
+                    written += await writing
+            finally:
+                if writing is not None and not writing.done():
+                    await asyncio.wait([writing])
+        return work.done(written)
 
     async def finish(self, settlement: Settlement, at: datetime) -> None:
         """See `ports.SettlementStore`."""
@@ -146,22 +153,46 @@ def _to_work(verb: str, settlement: Settlement) -> tuple[Any, ...]:
     )
 
 
-def _carry_out(
-    settlement: Settlement, rows: Sequence[Any], at: datetime
-) -> tuple[list[BetMove], dict[PlayerId, Wallet]]:
-    """Return what becomes of each bet that is still to be worked, and the wallets that this leaves changed."""
-    moves: list[BetMove] = []
-    before: dict[PlayerId, Wallet] = {}
-    after: dict[PlayerId, Wallet] = {}
-    for row in rows:
-        bet = bet_of(row)
-        if row["undone_by"] is not None or not settlement.has_to_work(bet):
-            continue
-        held = before.setdefault(bet.player_id, wallet_of(row))
-        move = carry_out(settlement, bet, after.get(bet.player_id, held), at)
-        after[bet.player_id] = move.posting.wallet
-        moves.append(move)
-    return moves, {player_id: wallet for player_id, wallet in after.items() if wallet != before[player_id]}
+class _Work:
+    """Locked bets, decided some at a time, and the wallets as the decisions so far leave them."""
+
+    def __init__(self, settlement: Settlement, rows: Sequence[Any], at: datetime) -> None:
+        self._settlement = settlement
+        self._rows = iter(rows)
+        self._at = at
+        self._wallets: dict[PlayerId, Wallet] = {}
+        self._currency = ""
+        self._bets = 0
+        self.changed: dict[PlayerId, Wallet] = {}  # by the moves that `next` returned last
+
+    def next(self) -> list[BetMove]:
+        """Return what becomes of the next bets that are still to be worked, at most `WRITTEN_AT_ONCE`."""
+        moves: list[BetMove] = []
+        self.changed = {}
+        for row in self._rows:
+            bet = bet_of(row)
+            if row["undone_by"] is not None or not self._settlement.has_to_work(bet):
+                continue
+            before = self._wallets.get(bet.player_id) or wallet_of(row)
+            move = carry_out(self._settlement, bet, before, self._at)
+            after = self._wallets[bet.player_id] = move.posting.wallet
+            if after != before:
+                self.changed[bet.player_id] = after
+            moves.append(move)
+            if len(moves) == WRITTEN_AT_ONCE:
+                break
+        if moves:
+            self._bets += len(moves)
+            self._currency = moves[0].bet.currency  # every wallet's
+        return moves
+
+    def done(self, written: Iterable[tuple[PlayerId, int]]) -> Worked:
+        """Return all that was done, `written` being the wallets written and their versions, in order."""
+        balances = {
+            player_id: Balance(self._wallets[player_id].balance_minor, self._currency, version)
+            for player_id, version in written
+        }
+        return Worked(self._bets, balances)
 
 
 def _columns(

@@ -1,8 +1,11 @@
--- Keep a balance in a session if it is the newest version.
--- KEYS: 1 the session. ARGV: 1 balance, 2 currency, 3 version, 4 session ttl in s.
-local known = redis.call('HGET', KEYS[1], 'version')
-if not known or tonumber(known) < tonumber(ARGV[3]) then
-  redis.call('HSET', KEYS[1], 'balance', ARGV[1], 'currency', ARGV[2], 'version', ARGV[3])
+-- Keep balances in their sessions, each if it is the newest version.
+-- KEYS: the sessions. ARGV: 1 session ttl in s; then balance, currency and version of each.
+for i, session in ipairs(KEYS) do
+  local balance, currency, version = ARGV[3 * i - 1], ARGV[3 * i], ARGV[3 * i + 1]
+  local known = redis.call('HGET', session, 'version')
+  if not known or tonumber(known) < tonumber(version) then
+    redis.call('HSET', session, 'balance', balance, 'currency', currency, 'version', version)
+  end
+  redis.call('EXPIRE', session, ARGV[1])
 end
-redis.call('EXPIRE', KEYS[1], ARGV[4])
 return 0

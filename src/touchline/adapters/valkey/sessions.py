@@ -3,7 +3,7 @@
 Invariant: nothing here is authoritative; whatever the cache loses is read again from the books.
 """
 
-from collections.abc import Awaitable
+from collections.abc import Awaitable, Mapping
 from datetime import datetime
 from typing import Any, cast
 
@@ -61,10 +61,13 @@ class ValkeySessions:
         session = self._valkey.call("HMGET", f"session:{player_id}", "balance", "currency", "version")
         return self._balance_of(await self._look(session))
 
-    async def keep(self, player_id: PlayerId, balance: Balance) -> None:
+    async def keep(self, balances: Mapping[PlayerId, Balance]) -> None:
         """See `ports.SessionCache`."""
-        args: list[Part] = [balance.balance_minor, balance.currency, balance.version, self._ttl_s]
-        await self._keep([f"session:{player_id}"], args)
+        if balances:
+            args: list[Part] = [self._ttl_s]
+            for balance in balances.values():
+                args += (balance.balance_minor, balance.currency, balance.version)
+            await self._keep([f"session:{player_id}" for player_id in balances], args)
 
     async def _look(self, call: Awaitable[Any]) -> Any:
         try:
