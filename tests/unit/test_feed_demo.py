@@ -166,7 +166,7 @@ async def test_a_traders_stop_outlasts_the_next_prices() -> None:
     ] == [None]
 
 
-async def test_prices_move_every_two_to_four_seconds() -> None:
+async def test_prices_move_every_six_to_ten_seconds() -> None:
     fixture = a_fixture()
     at, moved = fixture.when(60), []
     prices = None
@@ -182,14 +182,14 @@ async def test_prices_move_every_two_to_four_seconds() -> None:
                 moved.append(message.occurred_at)
         at += timedelta(seconds=0.1)
     gaps = [(later - earlier).total_seconds() for earlier, later in pairwise(moved)]
-    assert min(gaps) >= 2
-    assert sorted(gaps)[int(len(gaps) * 0.9)] <= 4  # longer ones are stops
+    assert min(gaps) >= 6
+    assert sorted(gaps)[int(len(gaps) * 0.9)] <= 10  # longer ones are stops
 
 
 async def test_prices_keep_changing() -> None:
     fixture, world = a_fixture(), World()
     await play(world, fixture, until_s=1200)
-    assert world.market(fixture, "match_odds").odds_version > 90  # in 340 s, before kick-off and after
+    assert world.market(fixture, "match_odds").odds_version > 35  # in 340 s, before kick-off and after
 
 
 async def test_a_match_that_ended_while_the_feed_was_away_is_settled() -> None:

@@ -38,8 +38,8 @@ from touchline.core.ids import MarketId, MessageId, SelectionId
 from touchline.core.market import MarketStatus, SelectionStatus
 from touchline.core.settlement import Outcome
 
-TICK: Final = timedelta(seconds=3)  # between prices, give or take half of TICK_VARIES, by the clock on the wall
-TICK_VARIES: Final = timedelta(seconds=1)
+TICK: Final = timedelta(seconds=8)  # between prices, give or take half of TICK_VARIES, by the clock on the wall
+TICK_VARIES: Final = timedelta(seconds=2)
 SWING_TICKS: Final = 12  # a swing of opinion lasts about as long
 SWING: Final = 0.04  # how far opinion swings about the goals expected, as a part of them
 JITTER: Final = 0.006
