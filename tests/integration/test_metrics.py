@@ -237,7 +237,7 @@ async def test_settlement_that_is_under_way_or_overdue_is_seen_in_the_books(data
         settlement = await stores.settlements.next_unfinished()
         assert settlement is not None
         [bet_id, *_] = await stores.settlements.open_bets(settlement, 1)
-        await stores.settlements.carry_out(settlement, bet_id, clock.now())
+        await stores.settlements.carry_out(settlement, [bet_id], clock.now())
         begun = await read_activity(database, clock.now())
         assert (begun.bets_wanted, begun.bets_done, begun.overdue_s) == (3, 1, 650)
 
