@@ -37,9 +37,9 @@ async def test_one_who_stops_waiting_does_not_shift_the_answers(valkey_url: str)
 async def test_a_script_the_server_has_lost_is_sent_again(valkey_url: str) -> None:
     valkey = Valkey(valkey_url, 5_000)
     keep = valkey.script("keep.lua")
-    await keep(["session:a"], [1, "EUR", 1, 60])
+    await keep(["session:a"], [60, 1, "EUR", 1])
     await valkey.call("SCRIPT", "FLUSH")
-    await keep(["session:a"], [2, "EUR", 2, 60])
+    await keep(["session:a"], [60, 2, "EUR", 2])
     assert await valkey.call("HGET", "session:a", "balance") == b"2"
     await valkey.close()
 
