@@ -1,0 +1,87 @@
+"""What is recorded of a ledger that is a log: facts, from which balances and bets are folded.
+
+Invariant: a fact is never changed; folding a shard's facts in their order gives its wallets, bets and transfers.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
+from zlib import crc32
+
+from touchline.core.bet import Bet, BetResult, BetStatus
+from touchline.core.funds import FundsMoved
+from touchline.core.ids import BetId, EventId, PlayerId
+from touchline.core.settlement import Settlement, SettlementKind
+
+MARKETS_SHARD: Final = 0  # decisions on markets; accounts are in 1 and up
+
+
+class FactKind(StrEnum):
+    """What a fact tells of."""
+
+    ACCOUNT_OPENED = "AccountOpened"
+    FUNDS_MOVED = "FundsMoved"
+    BET_ACCEPTED = "BetAccepted"
+    BET_DECIDED = "BetDecided"
+    MARKET_DECIDED = "MarketDecided"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountOpened:
+    """A player has a wallet, empty, in `currency`."""
+
+    player_id: PlayerId
+    currency: str
+    opened_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BetAccepted:
+    """A bet was taken: its stake left the wallet."""
+
+    bet: Bet
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BetDecided:
+    """A settlement worked a bet: settled, void, or, by a rollback, open again (`status` PLACED, no result)."""
+
+    bet_id: BetId
+    player_id: PlayerId
+    event_id: EventId
+    settlement_id: int
+    kind: SettlementKind
+    status: BetStatus
+    result: BetResult | None
+    payout_minor: int | None
+    decided_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MarketDecided:
+    """A market was settled, voided, or either was taken back; its bets are to be worked."""
+
+    event_id: EventId
+    settlement: Settlement
+
+
+Body = AccountOpened | FundsMoved | BetAccepted | BetDecided | MarketDecided
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Fact:
+    """`seq` is its place in `shard`, without a gap; `epoch` that of the writer; `fact_id` derives from its cause."""
+
+    shard: int
+    seq: int
+    epoch: int
+    fact_id: UUID
+    recorded_at: datetime
+    body: Body
+
+
+def shard_of(player_id: PlayerId, shards: int) -> int:
+    """Return the shard of an account, 1 to `shards`; the same for ever, wherever it is asked."""
+    return 1 + crc32(player_id.encode()) % shards
