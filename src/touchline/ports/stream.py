@@ -100,7 +100,7 @@ class Ledger(Protocol):
         """
 
     async def work(self, shard: int, settlement: Settlement, at: datetime, limit: int) -> Worked:
-        """Carry `settlement` out on at most `limit` more bets of a shard, in one transaction; 0 bets: all is done."""
+        """Carry `settlement` out on at most `limit` more bets of a shard, in one transaction; 0: all is done."""
 
 
 @dataclass(frozen=True, slots=True)
