@@ -72,7 +72,7 @@ Body = AccountOpened | FundsMoved | BetAccepted | BetDecided | MarketDecided
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Fact:
-    """`seq` is its place in `shard`, without a gap; `epoch` that of the writer; `fact_id` derives from its cause."""
+    """`seq` is its place in `shard`, gap-free; `epoch` the writer's; `fact_id` derives from its cause."""
 
     shard: int
     seq: int
