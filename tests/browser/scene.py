@@ -1,5 +1,6 @@
 """What a browser test plays with: a player of its own, a match of its own, and the page it looks at."""
 
+import re
 import uuid
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -143,6 +144,16 @@ async def sign_in_between_polls(page: Page, username: str) -> None:
     await page.clock.pause_at(datetime.now(UTC) + timedelta(minutes=1))
     await sign_in(page, username)
     await expect(page.locator("#balance")).not_to_be_empty()  # what a first round asks for last
+
+
+async def run_until_polled(page: Page, url: re.Pattern[str]) -> None:
+    """Move the page's clock on, a round of polls at a time, until one of them asks for `url` and is answered.
+
+    What has just come into view is asked for once the browser has told the page so, which may take a round.
+    """
+    async with page.expect_response(url) as answered:
+        while not answered.is_done():
+            await page.clock.run_for(3_000)
 
 
 def price_button(page: Page, match: Match, selection_id: str) -> Locator:

@@ -5,7 +5,15 @@ import re
 import pytest
 from playwright.async_api import Page, expect
 
-from tests.browser.scene import POLL_TIMEOUT_MS, Match, Player, price_button, sign_in, sign_in_between_polls
+from tests.browser.scene import (
+    POLL_TIMEOUT_MS,
+    Match,
+    Player,
+    price_button,
+    run_until_polled,
+    sign_in,
+    sign_in_between_polls,
+)
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
@@ -53,15 +61,13 @@ async def test_only_markets_that_can_be_seen_are_polled(page: Page, player: Play
     await card.scroll_into_view_if_needed()
     for _ in range(2):  # what the first asks for may still be from before the list was closed
         asked.clear()
-        async with page.expect_response(re.compile(rf"/odds/{match.market_id}")):
-            await page.clock.run_for(3_000)
+        await run_until_polled(page, re.compile(rf"/odds/{match.market_id}"))
     assert not any("hidden" in url for url in asked)
 
     await card.get_by_role("button", name="All 2 markets").click()
     await price_button(page, match, "home").scroll_into_view_if_needed()
     await card.get_by_role("group", name="Total goals").scroll_into_view_if_needed()
-    async with page.expect_response(re.compile(r"/odds/.*-hidden")):
-        await page.clock.run_for(3_000)
+    await run_until_polled(page, re.compile(r"/odds/.*-hidden"))
 
 
 async def test_when_polls_fail_the_page_says_so_and_comes_back_by_itself(
