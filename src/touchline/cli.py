@@ -15,6 +15,7 @@ from touchline.adapters.postgres.books import PostgresBooks
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.migrations import Phase
 from touchline.adapters.postgres.migrations import migrate as apply_migrations
+from touchline.architectures.parts import Listening
 from touchline.architectures.settings import PREFIX, Settings, SettingsWrong, read_settings
 from touchline.cli_feed import feed_app
 from touchline.cli_lab import lab_app
@@ -27,7 +28,7 @@ from touchline.runtime.instance import Instance
 from touchline.runtime.launch import Failed, Show, request, running, start_detached, stop
 from touchline.runtime.platform import PartStatus
 from touchline.runtime.process import PartFailed
-from touchline.runtime.role import ROLES, Role, run_role
+from touchline.runtime.role import UnknownRole, run_role
 from touchline.runtime.supervisor import CannotStart, supervise
 
 app = typer.Typer(
@@ -46,16 +47,19 @@ DataDir = Annotated[Path | None, typer.Option(help="Where the platform keeps eve
 
 @app.command()
 def up(
-    architecture: Annotated[str | None, typer.Option(help="poll", show_default=False)] = None,
+    architecture: Annotated[str | None, typer.Option(help="poll or stream", show_default=False)] = None,
     pods: Annotated[str | None, typer.Option(help="How many pods.", show_default=False)] = None,
     port: Annotated[str | None, typer.Option(help="Where clients connect.", show_default=False)] = None,
     feed: Annotated[str | None, typer.Option(help="demo or none", show_default=False)] = None,
+    kafka: Annotated[str | None, typer.Option(help="HOST:PORT of a cluster: stream.", show_default=False)] = None,
     data_dir: DataDir = None,
     fresh: Annotated[bool, typer.Option("--fresh", help="Forget every bet, price and account first.")] = False,
     detach: Annotated[bool, typer.Option("--detach", help="Return once it is ready; it runs on.")] = False,
 ) -> None:
     """Start the platform; Ctrl-C stops it."""
-    settings = _settings(architecture=architecture, pods=pods, port=port, feed=feed, data_dir=data_dir)
+    settings = _settings(
+        architecture=architecture, pods=pods, port=port, feed=feed, kafka=kafka, data_dir=data_dir
+    )
     try:
         with Progress(_out, "starting") as progress:
             if detach:
@@ -166,12 +170,14 @@ def reconcile(data_dir: DataDir = None) -> None:
 
 
 @app.command(hidden=True)
-def role(name: str, port: Annotated[int, typer.Option()] = 0) -> None:
+def role(
+    name: str, port: Annotated[int, typer.Option()] = 0, stream_port: Annotated[int, typer.Option()] = 0
+) -> None:
     """Be one of the platform's own processes; started by the supervisor, or by another one."""
-    if name not in ROLES:
-        _refuse(f"role {name}: one of {', '.join(ROLES)}")
     try:
-        run_role(_settings(), cast(Role, name), port)
+        run_role(_settings(), name, Listening(port, stream_port))
+    except UnknownRole as unknown:
+        _refuse(str(unknown))
     except Outage as away:
         _err.print(f"{away}")
         raise typer.Exit(1) from None

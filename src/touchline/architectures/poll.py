@@ -4,7 +4,7 @@ The whole composition is on this page: which adapter stands behind which port, a
 """
 
 import logging
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from datetime import timedelta
@@ -28,6 +28,7 @@ from touchline.adapters.valkey.presence import ValkeyPresence
 from touchline.adapters.valkey.sessions import ValkeySessions
 from touchline.architectures.demo import open_demo_accounts
 from touchline.architectures.ladder import market_stores
+from touchline.architectures.parts import Listening, Serve
 from touchline.architectures.settings import Settings
 from touchline.core.acceptance import Rules
 from touchline.core.errors import Outage
@@ -180,7 +181,7 @@ async def _prepare(settings: Settings) -> None:
             logging.getLogger("touchline").warning("sessions are not warmed: %s", outage)
 
 
-def serve_pod(settings: Settings, port: int) -> None:
+def serve_pod(settings: Settings, listening: Listening) -> None:
     """Answer clients until told to stop; blocks."""
 
     def works(poll: Poll) -> dict[str, Work]:
@@ -192,7 +193,7 @@ def serve_pod(settings: Settings, port: int) -> None:
             "players": lambda: _count_players(settings, platform),
         }
 
-    uvloop.run(_serve(settings, port, "pod", works))
+    uvloop.run(_serve(settings, listening.service_port, "pod", works))
 
 
 async def _count_players(settings: Settings, platform: Platform) -> None:
@@ -203,7 +204,7 @@ async def _count_players(settings: Settings, platform: Platform) -> None:
         await presence.close()
 
 
-def serve_feed(settings: Settings, port: int) -> None:
+def serve_feed(settings: Settings, listening: Listening) -> None:
     """Bring the demo feed's odds in until told to stop; blocks."""
 
     def works(poll: Poll) -> dict[str, Work]:
@@ -212,10 +213,10 @@ def serve_feed(settings: Settings, port: int) -> None:
         feed = DemoFeed(settings.demo_seed, settings.demo_matches, settings.demo_speed, platform.clock)
         return {"feed": lambda: ingest(feed, platform.markets, platform.feed)}
 
-    uvloop.run(_serve(settings, port, "feed", works))
+    uvloop.run(_serve(settings, listening.service_port, "feed", works))
 
 
-def serve_settlement(settings: Settings, port: int) -> None:
+def serve_settlement(settings: Settings, listening: Listening) -> None:
     """Carry settlements out until told to stop; blocks."""
 
     def works(poll: Poll) -> dict[str, Work]:
@@ -227,7 +228,7 @@ def serve_settlement(settings: Settings, port: int) -> None:
             "forgetting": lambda: forget_old_messages(platform.markets, platform.clock),
         }
 
-    uvloop.run(_serve(settings, port, "settlement", works))
+    uvloop.run(_serve(settings, listening.service_port, "settlement", works))
 
 
 async def _serve(settings: Settings, port: int, name: str, works: Callable[[Poll], dict[str, Work]]) -> None:
@@ -237,3 +238,6 @@ async def _serve(settings: Settings, port: int, name: str, works: Callable[[Poll
         offered = OPERATIONS if name == "pod" else ()
         application = HttpApp(poll.platform, (*offered, *service_operations(readiness, offered)), pages())
         await serve(application, port, readiness, works(poll))
+
+
+ROLES: Final[Mapping[str, Serve]] = {"pod": serve_pod, "feed": serve_feed, "settlement": serve_settlement}

@@ -20,13 +20,15 @@ Minor = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     """All settings, with their defaults; `TOUCHLINE_PODS=6` sets `pods`. Documented in docs/settings.md."""
 
-    architecture: Literal["poll"] = "poll"
+    architecture: Literal["poll", "stream"] = "poll"
     port: Port = 8000  # where clients connect: the load balancer's
     pods: Annotated[int, msgspec.Meta(ge=1, le=64)] = 3
     feed: Literal["demo", "none"] = "demo"
     data_dir: Path = Path(".touchline")
     postgres: str = ""  # a DSN; empty: a server of our own
     valkey: str = ""  # a URL; empty: a server of our own
+    odds_valkey: str = ""  # a URL, `stream`'s authority on odds; empty: as `valkey`, or another server of our own
+    kafka: str = ""  # HOST:PORT of a cluster that `stream` logs its facts to; empty: PostgreSQL is the log
     demo: bool = True  # demo accounts with their published password
     token_secret: str = ""  # empty: made at the first start and kept in data_dir
 
@@ -42,6 +44,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stake_min_minor: Minor = 10
     stake_max_minor: Minor = 1_000_000
     exposure_max_minor: Minor = 100_000_000
+
+    shards: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2  # of `stream`'s ledger; fixed once there are accounts
+    gateways: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # processes that push `stream`'s odds
 
     session_ttl_s: Seconds = 1800
     pool_size: Annotated[int, msgspec.Meta(ge=1, le=500)] = 10  # PostgreSQL connections of one pod

@@ -1,4 +1,4 @@
-"""Caddy as the load balancer: round robin over pods that say they are ready.
+"""Caddy as the load balancer: round robin over pods that say they are ready, and over gateways that accept.
 
 Invariant: a request that a pod may have begun is never sent to another, unless it only reads.
 """
@@ -53,7 +53,7 @@ http://:$port {
 	request_body {
 		max_size 1MiB
 	}
-	reverse_proxy $pods {
+$stream	reverse_proxy $pods {
 		lb_policy round_robin
 		lb_retries $retries
 		lb_try_interval 50ms
@@ -84,16 +84,38 @@ http://:$port {
 """)
 
 
+# A gateway that is asked to end closes its port first, and its clients connect again, to another or the next.
+_STREAM: Final = Template("""\
+	handle /stream {
+		reverse_proxy $gateways {
+			lb_policy round_robin
+			lb_retries $retries
+			lb_try_interval 50ms
+			fail_duration 1s
+			max_fails 1
+			header_down -Server
+			transport http {
+				dial_timeout 1s
+				compression off
+			}
+		}
+	}
+""")
+
+
 class Balancer:
-    """Caddy on `port` before the pods at `pod_ports`."""
+    """Caddy on `port` before the pods at `pod_ports` and, for what is pushed, the gateways at `stream_ports`."""
 
     name: Final = NAME
 
-    def __init__(self, data_dir: Path, port: int, pod_ports: Sequence[int]) -> None:
+    def __init__(
+        self, data_dir: Path, port: int, pod_ports: Sequence[int], stream_ports: Sequence[int] = ()
+    ) -> None:
         self.port = port
         self.log = data_dir / "logs" / f"{NAME}.log"
         self._home = data_dir / NAME
         self._pod_ports = tuple(pod_ports)
+        self._stream_ports = tuple(stream_ports)
         self._secret = secrets.token_hex(16)
 
     async def start(self) -> Child:
@@ -157,13 +179,27 @@ class Balancer:
             host=LOCALHOST,
             port=self.port,
             secret=self._secret,
-            pods=" ".join(f"{LOCALHOST}:{port}" for port in self._pod_ports),
-            retries=max(2, len(self._pod_ports)),
+            pods=_upstreams(self._pod_ports),
+            retries=_retries(self._pod_ports),
+            stream=self._stream(),
             ready=READY_PATH,
             content_type=CONTENT_TYPE,
             away=msgspec.json.encode({**away, "status": 502}).decode(),
             too_big=problem(Code.MALFORMED, "the body is larger than 1 MiB").decode(),
         )
+
+
+    def _stream(self) -> str:
+        ports = self._stream_ports
+        return _STREAM.substitute(gateways=_upstreams(ports), retries=_retries(ports)) if ports else ""
+
+
+def _upstreams(ports: Sequence[int]) -> str:
+    return " ".join(f"{LOCALHOST}:{port}" for port in ports)
+
+
+def _retries(ports: Sequence[int]) -> int:
+    return max(2, len(ports))
 
 
 def _binary() -> Path:

@@ -14,6 +14,7 @@ from typing import Final
 
 import msgspec
 
+from touchline.architectures.parts import PREPARE, Process, gateways_of, pods_of, workers_of
 from touchline.architectures.settings import Settings
 from touchline.runtime.addresses import LOCALHOST, free_port
 from touchline.runtime.balancer import Balancer
@@ -30,7 +31,6 @@ SIGNING_KEY_FILE: Final = "signing.key"
 LOG_CHECK_S: Final = 10
 CONNECTIONS_MIN: Final = 300  # of PostgreSQL, so that benchmarks and an operator's tools find room too
 CONNECTIONS_SPARE: Final = 20  # beside the pools: listeners, migrations, reconcile
-WORKERS_MAX: Final = 2
 
 
 class PartStatus(msgspec.Struct, frozen=True):
@@ -58,8 +58,11 @@ class Platform:
         valkey = None if settings.valkey else ValkeyServer(settings.data_dir)
         self._postgres = postgres
         self._valkey = valkey
-        self._servers = [Kept(part, self._turned) for part in (postgres, valkey) if part is not None]
+        self._odds = _own_odds(settings)
+        servers = (postgres, valkey, self._odds)
+        self._servers = [Kept(part, self._turned) for part in servers if part is not None]
         self._pods: list[Kept] = []
+        self._gateways: list[Kept] = []
         self._workers: list[Kept] = []
         self._balancer: Balancer | None = None
         self._front: list[Kept] = []
@@ -68,7 +71,7 @@ class Platform:
     @property
     def parts(self) -> list[Kept]:
         """Every part, in the order of their start."""
-        return [*self._servers, *self._workers, *self._pods, *self._front]
+        return [*self._servers, *self._workers, *self._pods, *self._gateways, *self._front]
 
     @property
     def address(self) -> str:
@@ -83,45 +86,49 @@ class Platform:
         """
         await _all(kept.begin for kept in self._servers)
         self.settings = self._resolved()
-        self._tell(Notice("prepare", State.STARTING))
+        self._tell(Notice(PREPARE, State.STARTING))
         await prepare(self.settings)
-        self._tell(Notice("prepare", State.READY))
-        self._pods = [
-            Kept(RolePart(f"pod-{number}", "pod", self.settings), self._turned)
-            for number in range(1, self.settings.pods + 1)
-        ]
-        self._workers = [Kept(RolePart("settlement", "settlement", self.settings), self._turned)]
-        if self.settings.feed != "none":
-            self._workers.append(Kept(RolePart("feed", "feed", self.settings), self._turned))
-        await _all(kept.begin for kept in (*self._pods, *self._workers))
-        pod_ports = [kept.part.port for kept in self._pods]
-        self._balancer = Balancer(self.settings.data_dir, self.settings.port, pod_ports)
+        self._tell(Notice(PREPARE, State.READY))
+        pods, gateways = self._roles(pods_of(self.settings)), self._roles(gateways_of(self.settings))
+        workers = self._roles(workers_of(self.settings))
+        self._pods, self._gateways, self._workers = (
+            [Kept(part, self._turned) for part in parts] for parts in (pods, gateways, workers)
+        )
+        await _all(kept.begin for kept in (*self._pods, *self._gateways, *self._workers))
+        self._balancer = Balancer(
+            self.settings.data_dir,
+            self.settings.port,
+            [part.port for part in pods],
+            [part.stream_port for part in gateways],
+        )
         self._front = [Kept(self._balancer, self._turned)]
         await _all(kept.begin for kept in self._front)
         self._ready = True
         self.record()
 
     async def stop(self) -> None:
-        """Stop every part: balancer, pods, workers, Valkey, PostgreSQL."""
+        """Stop every part: balancer, gateways, pods, workers, Valkey, PostgreSQL."""
         self._ready = False
         await _all(kept.stop for kept in self._front)
-        await _all(kept.stop for kept in self._pods)
+        await _all(kept.stop for kept in (*self._gateways, *self._pods))
         await _all(kept.stop for kept in self._workers)
         for kept in reversed(self._servers):
             await kept.stop()
 
     async def restart(self) -> None:
-        """Restart pods and workers at once; requests are refused meanwhile.
+        """Restart pods, gateways and workers at once; requests are refused meanwhile.
 
         Raises:
             PartFailed: one did not come up again.
         """
-        await _all(kept.replace for kept in (*self._pods, *self._workers))
+        await _all(kept.replace for kept in (*self._pods, *self._gateways, *self._workers))
         if self._balancer is not None:
             await self._balancer.until_used([kept.part.port for kept in self._pods])
 
     async def restart_rolling(self) -> None:
-        """Restart the workers, then one pod after another, each while the others serve: no request fails.
+        """Restart the workers, the gateways, then one pod after another, each while the others serve.
+
+        No request fails; who is pushed to connects again, and goes on where he was.
 
         Raises:
             PartFailed: one did not come up again, or the balancer did not let go of it or take it back.
@@ -130,7 +137,7 @@ class Platform:
             raise PartFailed(
                 "pods", "there is only one", remedy="run two or more (--pods) to restart them in turn"
             )
-        for kept in self._workers:
+        for kept in (*self._workers, *self._gateways):
             await kept.replace()
         ports = [kept.part.port for kept in self._pods]
         for kept, port in zip(self._pods, ports, strict=True):
@@ -181,6 +188,9 @@ class Platform:
         roles = [kept.part for kept in self.parts if isinstance(kept.part, RolePart)]
         write_targets(self.settings.data_dir, self.settings.architecture, roles)
 
+    def _roles(self, processes: Iterable[Process]) -> list[RolePart]:
+        return [RolePart(process, self.settings) for process in processes]
+
     def _turned(self, notice: Notice) -> None:
         self.record()
         self._tell(notice)
@@ -192,6 +202,7 @@ class Platform:
             port=settings.port or free_port(),
             postgres=settings.postgres or (self._postgres.dsn if self._postgres else ""),
             valkey=settings.valkey or (self._valkey.url if self._valkey else ""),
+            odds_valkey=settings.odds_valkey or (self._odds.url if self._odds else settings.valkey),
             token_secret=settings.token_secret or _token_secret(settings.data_dir),
         )
 
@@ -219,9 +230,17 @@ async def _all(steps: Iterable[Callable[[], Coroutine[None, None, None]]]) -> No
         raise _first(failures) from None
 
 
+def _own_odds(settings: Settings) -> ValkeyServer | None:
+    """Return the server that is to be the authority on odds, where the architecture wants one of our own."""
+    if settings.architecture != "stream" or settings.odds_valkey or settings.valkey:
+        return None
+    return ValkeyServer.authority(settings.data_dir)
+
+
 def _connections(settings: Settings) -> int:
     """Return how many connections to PostgreSQL all parts together may open."""
-    return (settings.pods + WORKERS_MAX) * settings.pool_size + CONNECTIONS_SPARE
+    parts = len(pods_of(settings)) + len(gateways_of(settings)) + len(workers_of(settings))
+    return parts * settings.pool_size + CONNECTIONS_SPARE
 
 
 def _first(failures: BaseExceptionGroup[PartFailed]) -> PartFailed:

@@ -6,52 +6,58 @@ four or more of these start at once.
 
 import os
 import sys
+from collections.abc import Mapping
 from importlib import import_module
-from typing import Final, Literal, Protocol, cast, get_args
+from typing import Final, Protocol, cast
 
+from touchline.architectures.parts import PREPARE, Listening, Serve
 from touchline.architectures.settings import Settings, SettingsWrong, read_settings
 from touchline.core.errors import Outage
 
-Role = Literal["prepare", "pod", "feed", "settlement"]
-ROLES: Final[tuple[str, ...]] = get_args(Role)
+USAGE: Final = "a role, a port and, for what is pushed, another port are needed"
+
+
+class UnknownRole(Exception):
+    """The architecture has no such role; the message lists those that it has."""
 
 
 class Architecture(Protocol):
-    """What a module of `touchline.architectures` offers; each call blocks until the process is told to stop."""
+    """What a module of `touchline.architectures` offers."""
+
+    ROLES: Mapping[str, Serve]
 
     def prepare(self, settings: Settings) -> None:
         """Bring the servers into the state that this code needs, and return."""
 
-    def serve_pod(self, settings: Settings, port: int) -> None:
-        """Answer clients."""
 
-    def serve_feed(self, settings: Settings, port: int) -> None:
-        """Bring odds in."""
+def run_role(settings: Settings, role: str, listening: Listening) -> None:
+    """Be `role` until told to stop (SIGTERM); blocks. `prepare` takes no port and ends when it is done.
 
-    def serve_settlement(self, settings: Settings, port: int) -> None:
-        """Carry settlements out."""
-
-
-def run_role(settings: Settings, role: Role, port: int) -> None:
-    """Be `role` until told to stop (SIGTERM); blocks. `prepare` takes no port and ends when it is done."""
+    Raises:
+        UnknownRole: the architecture has no such role.
+    """
     architecture = _architecture(settings)
-    if role == "prepare":
+    if role == PREPARE:
         architecture.prepare(settings)
-    elif role == "pod":
-        architecture.serve_pod(settings, port)
-    elif role == "feed":
-        architecture.serve_feed(settings, port)
-    else:
-        architecture.serve_settlement(settings, port)
+        return
+    serve = architecture.ROLES.get(role)
+    if serve is None:
+        known = ", ".join((PREPARE, *architecture.ROLES))
+        raise UnknownRole(f"{settings.architecture} has no role {role}: it has {known}")
+    serve(settings, listening)
 
 
 def main(arguments: list[str]) -> int:
-    """Be the role that `arguments` name (a role, a port); returns the exit status."""
-    if len(arguments) != 2 or arguments[0] not in ROLES or not arguments[1].isdecimal():
-        sys.stderr.write(f"a role ({', '.join(ROLES)}) and a port are needed\n")
+    """Be the role that `arguments` name (a role, its ports); returns the exit status."""
+    role, *ports = arguments or [""]
+    if not 1 <= len(ports) <= 2 or not all(port.isdecimal() for port in ports):
+        sys.stderr.write(f"{USAGE}\n")
         return 2
     try:
-        run_role(read_settings(os.environ), cast(Role, arguments[0]), int(arguments[1]))
+        run_role(read_settings(os.environ), role, Listening(*map(int, ports)))
+    except UnknownRole as unknown:
+        sys.stderr.write(f"{unknown}\n")
+        return 2
     except SettingsWrong as wrong:
         sys.stderr.write("\n".join(wrong.problems) + "\n")
         return 2

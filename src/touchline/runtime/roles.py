@@ -1,4 +1,4 @@
-"""The platform's own processes: pods, the feed worker, the settlement worker, each one role of an architecture.
+"""The platform's own processes: pods, workers, gateways, each one role of an architecture.
 
 Invariant: a role is told everything by `TOUCHLINE_*` in its environment; nothing is handed over another way.
 """
@@ -8,11 +8,11 @@ import sys
 from pathlib import Path
 from typing import Final
 
+from touchline.architectures.parts import PREPARE, Process
 from touchline.architectures.settings import Settings, to_environ
 from touchline.runtime.addresses import free_port
 from touchline.runtime.probes import answers
 from touchline.runtime.process import Child, PartFailed, Program, ending, ready, start
-from touchline.runtime.role import Role
 
 READY_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 25
@@ -21,12 +21,14 @@ STOP_TIMEOUT_S: Final = 25
 class RolePart:
     """A role in a process of its own, at the same address each time it is started."""
 
-    def __init__(self, name: str, role: Role, settings: Settings) -> None:
-        self.name = name
-        self.role = role
+    def __init__(self, process: Process, settings: Settings) -> None:
+        self.name = process.name
+        self.role = process.role
         self.port = free_port()
-        self.log = settings.data_dir / "logs" / f"{name}.log"
-        self._program = _program(name, role, settings, self.log, self.port)
+        self.stream_port = free_port() if process.streams else 0
+        self.log = settings.data_dir / "logs" / f"{process.name}.log"
+        ports = (self.port, self.stream_port) if process.streams else (self.port,)
+        self._program = _program(process, settings, self.log, ports)
 
     async def start(self) -> Child:
         """Start the process and return once it is ready to serve.
@@ -48,8 +50,8 @@ async def prepare(settings: Settings) -> None:
     Raises:
         PartFailed: it could not be done.
     """
-    log = settings.data_dir / "logs" / "prepare.log"
-    child = await start(_program("prepare", "prepare", settings, log, 0))
+    log = settings.data_dir / "logs" / f"{PREPARE}.log"
+    child = await start(_program(Process(PREPARE, PREPARE), settings, log, (0,)))
     try:
         status = await child.wait()
     except BaseException:
@@ -57,14 +59,14 @@ async def prepare(settings: Settings) -> None:
         raise
     if status != 0:
         raise PartFailed(
-            "prepare",
+            PREPARE,
             f"ended with {ending(status)}",
             remedy=f"see {log}; are TOUCHLINE_POSTGRES and TOUCHLINE_VALKEY right, where they are set?",
             log=log,
         )
 
 
-def _program(name: str, role: Role, settings: Settings, log: Path, port: int) -> Program:
+def _program(process: Process, settings: Settings, log: Path, ports: tuple[int, ...]) -> Program:
     environ = os.environ | to_environ(settings) | {"PYTHONUNBUFFERED": "1"}
-    argv = (sys.executable, "-P", "-m", "touchline.runtime.role", role, str(port))
-    return Program(name, argv, log, environ, stop_timeout_s=STOP_TIMEOUT_S)
+    argv = (sys.executable, "-P", "-m", "touchline.runtime.role", process.role, *map(str, ports))
+    return Program(process.name, argv, log, environ, stop_timeout_s=STOP_TIMEOUT_S)

