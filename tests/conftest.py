@@ -77,6 +77,15 @@ def platform(servers_dir: Path) -> Iterator[OwnPlatform]:
     own.down()
 
 
+@pytest.fixture(scope="session")
+def stream_platform(servers_dir: Path) -> Iterator[OwnPlatform]:
+    """The same of the architecture `stream`."""
+    own = OwnPlatform(servers_dir / "stream", settings={"architecture": "stream"})
+    own.up()
+    yield own
+    own.down()
+
+
 async def _run(server: PostgresServer, statement: str) -> None:
     connection = await asyncpg.connect(server.dsn_of("postgres"))
     try:

@@ -17,13 +17,14 @@ from touchline.ports import AccountStore, Admission, BetStore, Clock, Placed, Se
 
 @dataclass(frozen=True, slots=True)
 class BetPlacing:
-    """V0's way: balance pre-check in the session, then one transaction a bet."""
+    """Rate and balance in the session, then the store. `looks_early` is V0's, where a bet locks its market."""
 
     bets: BetStore
     accounts: AccountStore
     sessions: SessionCache
     clock: Clock
     bets_per_minute_max: int
+    looks_early: bool = True
 
     async def place(self, request: PlaceBet) -> Placed | Rejection:
         """Return the bet on record, or why not. A refused bet does not count against the player's rate.
@@ -56,7 +57,7 @@ class BetPlacing:
 
     async def _decide(self, request: PlaceBet, admission: Admission) -> Placed | Rejection:
         lacks = admission.balance is not None and admission.balance.balance_minor < request.stake_minor
-        if lacks:
+        if lacks and self.looks_early:
             # The session's balance can be behind. What it suspects is decided on unlocked reads, in the published
             # order, so that a bettor who can't pay costs the market no lock.
             early = decide(request, await self.bets.position(request))
