@@ -9,50 +9,28 @@ from datetime import datetime
 from typing import Final, Protocol
 
 from touchline.core.bet import PlaceBet
+from touchline.core.delivery import EventChanged, Image, MarketChanged
 from touchline.core.errors import Rejection
-from touchline.core.event import Event
 from touchline.core.facts import Fact
 from touchline.core.funds import FundsMoved, MoveFunds
-from touchline.core.ids import EventId, MarketId
 from touchline.core.settlement import Settlement
 from touchline.ports import Balance, Credentials, Placed, Worked
 
+__all__ = [
+    "CHANGES_AT_ONCE_MAX",
+    "FACTS_AT_ONCE_MAX",
+    "Delivery",
+    "EventChanged",
+    "FactLog",
+    "FactPublisher",
+    "Image",
+    "Ledger",
+    "MarketChanged",
+    "OddsStream",
+]
+
 CHANGES_AT_ONCE_MAX: Final = 1_000
 FACTS_AT_ONCE_MAX: Final = 1_000
-
-
-@dataclass(frozen=True, slots=True)
-class MarketChanged:
-    """A market as one change at its authority left it.
-
-    `cursor` rises by exactly one with each change of any market or event. `body` is the market as `MarketV1` in
-    JSON: the bytes that every poll and every push answers with.
-    """
-
-    cursor: int
-    market_id: MarketId
-    event_id: EventId
-    status: str
-    odds_version: int
-    body: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class EventChanged:
-    """An event as one change left it: its name, status, score or clock."""
-
-    cursor: int
-    event: Event
-
-
-@dataclass(frozen=True, slots=True)
-class Image:
-    """All that is offered, as of `cursor`, oldest change first. Cursors of another `epoch` mean nothing here."""
-
-    epoch: str
-    cursor: int
-    markets: Sequence[MarketChanged]
-    events: Sequence[EventChanged]
 
 
 class OddsStream(Protocol):
