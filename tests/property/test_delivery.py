@@ -60,8 +60,10 @@ def test_whatever_is_told_late_or_twice_the_newest_stands(
 ) -> None:
     changes = history(taken)
     board = shown(changes[:first])
-    again = data.draw(st.integers(0, len(changes)))
-    board.apply(changes[again:first])
+    seen = min(first, len(changes))
+    again = data.draw(st.integers(0, seen))
+    assert board.apply(changes[again : data.draw(st.integers(again, seen))]) == []
+    assert board.image() == shown(changes[:first]).image()
     assert board.apply(changes[first:]) == changes[first:]
     for change in latest(changes):
         held = board.market(MarketId(key(change))) or board.event(EventId(key(change)))
