@@ -27,7 +27,7 @@ from touchline.adapters.tokens import Tokens
 from touchline.adapters.valkey.presence import ValkeyPresence
 from touchline.adapters.valkey.sessions import ValkeySessions
 from touchline.architectures.demo import open_demo_accounts
-from touchline.architectures.ladder import market_stores
+from touchline.architectures.ladder import connect, odds_stores
 from touchline.architectures.parts import Listening, Serve
 from touchline.architectures.settings import Settings
 from touchline.core.acceptance import Rules
@@ -73,18 +73,14 @@ class Stores(NamedTuple):
     sessions: ValkeySessions
     markets: PostgresMarkets
     settlements: PostgresSettlements
+    odds: OddsServing
 
 
 @asynccontextmanager
 async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
     """Yield V0 over the servers that `settings` name; `name` is what PostgreSQL shows its connections as."""
-    database = await Database.connect(
-        settings.postgres,
-        pool_size=settings.pool_size,
-        waiters_max=settings.pool_waiters_max,
-        wait_s=settings.pool_wait_s,
-        name=name,
-    )
+    passwords, clock, meters = Passwords(), SystemClock(), Meters()
+    database = await connect(settings, name, meters)
     sessions = ValkeySessions(
         settings.valkey,
         timeout_ms=settings.valkey_timeout_ms,
@@ -93,12 +89,10 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
         velocity_bets=settings.velocity_bets,
         velocity_window_ms=settings.velocity_window_ms,
     )
-    passwords, clock, meters = Passwords(), SystemClock(), Meters()
     _watch(meters, settings, database, sessions)
     try:
-        async with market_stores(settings, database, clock, meters) as (markets, settlements):
-            stores = Stores(database, sessions, markets, settlements)
-            yield _over(settings, stores, passwords, clock, meters)
+        async with odds_stores(settings, database, clock, meters) as odds:
+            yield _over(settings, Stores(database, sessions, *odds), passwords, clock, meters)
     finally:
         passwords.close()
         await sessions.close()
@@ -106,7 +100,7 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
 
 
 def _over(settings: Settings, stores: Stores, passwords: Passwords, clock: Clock, meters: Meters) -> Poll:
-    database, sessions, markets, settlements = stores
+    database, sessions, markets, settlements, odds = stores
     chance = SystemChance()
     rules = Rules(
         stake_min_minor=settings.stake_min_minor,
@@ -126,7 +120,7 @@ def _over(settings: Settings, stores: Stores, passwords: Passwords, clock: Clock
         tokens=tokens,
         clock=clock,
         chance=chance,
-        odds=OddsServing(markets),
+        odds=odds,
         placing=BetPlacing(bets, players, sessions, clock, settings.bets_per_minute_max),
         balances=BalanceReading(players, sessions, clock),
         funds=FundsMoving(players, sessions),

@@ -60,6 +60,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settlement: Literal["sequential", "set"] = "sequential"  # one bet a transaction, or a set of them
     idempotency: Literal["optional", "required"] = "optional"  # whether a bet may come without a key
     odds_tolerance_pct: Percent = "0"  # how far a price may have moved so that a bet on it is honoured
+    odds_breaker: bool = False  # while PostgreSQL is away polls are answered as last known, bets refused at once
 
     demo_seed: int = 1
     demo_matches: Annotated[int, msgspec.Meta(ge=1, le=64)] = 4

@@ -7,7 +7,7 @@ from touchline.core.event import Event
 from touchline.core.ids import EventId, MarketId
 from touchline.core.market import Market
 from touchline.ports import MarketStore
-from touchline.wire.odds_v1 import PolledMarketV1
+from touchline.wire.odds_v1 import EventsV1, PolledMarketV1, event_to_wire
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,6 +26,10 @@ class OddsServing:
         if market is None:
             raise Rejection(Code.MARKET_NOT_FOUND, f"no market {market_id}")
         return market
+
+    async def events(self, status: str | None) -> EventsV1:
+        """Return events with their markets, as `MarketStore.events` does."""
+        return EventsV1([event_to_wire(event, markets) for event, markets in await self.markets.events(status)])
 
     async def event(self, event_id: EventId) -> tuple[Event, list[Market]]:
         """Return one event with its markets.

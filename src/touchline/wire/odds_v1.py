@@ -1,6 +1,7 @@
 """Events, markets and prices as clients read them. Odds are decimal strings."""
 
 from datetime import datetime
+from typing import Final
 
 import msgspec
 
@@ -20,7 +21,10 @@ class SelectionV1(msgspec.Struct, frozen=True):
 
 
 class MarketV1(msgspec.Struct, frozen=True):
-    """A market as `GET /odds/{market_id}` answers it."""
+    """A market as `GET /odds/{market_id}` answers it.
+
+    `stale_since` is there only where its authority is away: the instant at which it was last known to stand.
+    """
 
     market_id: MarketId
     event_id: EventId
@@ -31,6 +35,7 @@ class MarketV1(msgspec.Struct, frozen=True):
     selections: list[SelectionV1]
     bet_delay_ms: int
     updated_at: datetime
+    stale_since: datetime | msgspec.UnsetType = msgspec.UNSET
 
 
 class PolledMarketV1(msgspec.Struct, frozen=True):
@@ -45,6 +50,7 @@ class PolledMarketV1(msgspec.Struct, frozen=True):
     selections: msgspec.Raw
     bet_delay_ms: int
     updated_at: datetime
+    stale_since: datetime | msgspec.UnsetType = msgspec.UNSET
 
 
 class EventV1(msgspec.Struct, frozen=True):
@@ -120,6 +126,38 @@ def market_to_polled(market: Market) -> PolledMarketV1:
     )
 
 
+def wire_to_polled(market: MarketV1) -> PolledMarketV1:
+    """Return a market as a poll answers it; the inverse of `polled_to_wire`."""
+    return PolledMarketV1(
+        market_id=market.market_id,
+        event_id=market.event_id,
+        name=market.name,
+        market_type=market.market_type,
+        status=market.status.value,
+        odds_version=market.odds_version,
+        selections=msgspec.Raw(msgspec.json.encode(market.selections)),
+        bet_delay_ms=market.bet_delay_ms,
+        updated_at=market.updated_at,
+        stale_since=market.stale_since,
+    )
+
+
+def polled_to_wire(market: PolledMarketV1) -> MarketV1:
+    """Return a polled market with its selections read."""
+    return MarketV1(
+        market_id=market.market_id,
+        event_id=market.event_id,
+        name=market.name,
+        market_type=market.market_type,
+        status=MarketStatus(market.status),
+        odds_version=market.odds_version,
+        selections=_decode_selections(market.selections),
+        bet_delay_ms=market.bet_delay_ms,
+        updated_at=market.updated_at,
+        stale_since=market.stale_since,
+    )
+
+
 def event_to_wire(event: Event, markets: list[Market]) -> EventV1:
     """Return an event with its markets as they go out."""
     return EventV1(
@@ -133,3 +171,6 @@ def event_to_wire(event: Event, markets: list[Market]) -> EventV1:
         clock=event.clock,
         markets=[market_to_wire(market) for market in markets],
     )
+
+
+_decode_selections: Final = msgspec.json.Decoder(list[SelectionV1]).decode

@@ -37,6 +37,7 @@ class Database:
 
     def __init__(self, pool: asyncpg.Pool, dsn: str, pool_size: int, waiters_max: int, wait_s: float) -> None:
         self.dsn = dsn
+        self.pool_dsn = dsn
         self._pool = pool
         self._pool_size = pool_size
         self._lent = 0

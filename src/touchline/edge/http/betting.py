@@ -4,6 +4,8 @@ from datetime import UTC, datetime, timedelta
 from typing import Final
 from uuid import UUID
 
+from msgspec import UNSET
+
 from touchline.core.bet import BetStatus
 from touchline.core.errors import Code, Rejection
 from touchline.core.event import EventStatus
@@ -24,6 +26,7 @@ from touchline.wire.odds_v1 import (
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND: Final = timedelta(microseconds=1)
+SECOND: Final = timedelta(seconds=1)
 REVALIDATED: Final = b"private, no-cache"  # whoever keeps an answer asks before he uses it again
 REPLAYED: Final = ((b"idempotent-replay", b"true"),)
 BET_REFUSALS: Final = (
@@ -49,8 +52,7 @@ async def _events(platform: Platform, call: Call) -> Reply:
     status = call.query.get("status")
     if status is not None and status not in list(EventStatus):
         raise Rejection(Code.MALFORMED, f"status must be {' or '.join(EventStatus)}", field="status")
-    found = await platform.markets.events(status)
-    return Reply(EventsV1([event_to_wire(event, markets) for event, markets in found]))
+    return Reply(await platform.odds.events(status))
 
 
 async def _event(platform: Platform, call: Call) -> Reply:
@@ -59,6 +61,8 @@ async def _event(platform: Platform, call: Call) -> Reply:
 
 async def _poll(platform: Platform, call: Call) -> Reply:
     market = await platform.odds.poll(MarketId(call.path["market_id"]))
+    if market.stale_since is not UNSET:  # never 304: whoever asks shall hear of it
+        return Reply(market, headers=((b"age", _age(platform, market.stale_since)),))
     if not platform.odds_etag:
         return Reply(market)
     tag = _etag(market)
@@ -66,6 +70,11 @@ async def _poll(platform: Platform, call: Call) -> Reply:
     if _names(call.if_none_match, tag.removeprefix("W/")):
         return Reply(None, 304, headers=headers, cache_control=REVALIDATED)
     return Reply(market, headers=headers, cache_control=REVALIDATED)
+
+
+def _age(platform: Platform, since: datetime) -> bytes:
+    """Return the whole seconds for which an answer has been old, as RFC 9111 has it (5.1)."""
+    return str(max(0, (platform.clock.now() - since) // SECOND)).encode()
 
 
 def _etag(market: PolledMarketV1) -> str:

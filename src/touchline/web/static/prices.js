@@ -4,6 +4,7 @@
  * Invariant: a market never goes back to an older version, in whatever order the answers arrive.
  */
 
+import { platformNowMs } from "./api.js";
 import { oddsMilli } from "./money.js";
 
 const MOVE_SHOWN_MS = 8_000;
@@ -31,14 +32,16 @@ export class Prices {
     return move && Date.now() - move.atMs < MOVE_SHOWN_MS ? move : null;
   }
 
-  /** Tell whether a market was not heard of for so long that its prices are doubtful. */
+  /** Tell whether a market's prices are doubtful: not heard of for long, or old by the platform's own word. */
   isStale(marketId) {
-    return this.ageMs(marketId) > STALE_AFTER_MS;
+    return this.market(marketId)?.stale_since !== undefined || this.ageMs(marketId) > STALE_AFTER_MS;
   }
 
-  /** Milliseconds since a market was last heard of. */
+  /** Milliseconds since a market was last known to stand. */
   ageMs(marketId) {
-    return Date.now() - (this.#markets.get(marketId)?.seenAtMs ?? 0);
+    const known = this.#markets.get(marketId);
+    if (known?.market.stale_since) return platformNowMs() - Date.parse(known.market.stale_since);
+    return Date.now() - (known?.seenAtMs ?? 0);
   }
 
   /** Forget every market but those of `marketIds`. */

@@ -1,0 +1,3 @@
+-- name: probe
+-- What a server that is there answers.
+SELECT 1;
