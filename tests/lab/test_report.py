@@ -271,7 +271,7 @@ def test_prices_that_went_back_are_told_in_red(tmp_path: Path) -> None:
     recorder.step("one", 100)
     recorder.seconds[3] = msgspec.structs.replace(recorder.seconds[3], codes={WENT_BACK: 2})
     page = page_of(recorder.write(tmp_path, "knee", checks=runs.clean()))
-    assert "2 polls showed an older price than one before." in page.words["p"]
+    assert "2 times a bettor was shown an older price than before." in page.words["p"]
     assert "older price" not in page_of(runs.soak_run(tmp_path / "other", length_s=60)).source
 
 

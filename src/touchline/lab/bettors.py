@@ -1,4 +1,4 @@
-"""What a virtual bettor does: polls a market, bets at the odds of the last poll, looks at the balance.
+"""What a virtual bettor does: polls a market or has it pushed, bets at the odds shown, looks at the balance.
 
 Invariants: each intention to bet has a key, and is sent again under it only as it was; a bettor never sends a
 price that was not shown to it.
@@ -14,7 +14,7 @@ import msgspec
 
 from touchline.lab.clock import monotonic_s, utc_now
 from touchline.lab.http_client import DROPPED, REFUSED, Exchange, HttpClient
-from touchline.lab.records import BetAttempt, LineWriter
+from touchline.lab.records import PRICE, BetAttempt, LineWriter
 from touchline.lab.samples import Tally
 
 ODDS: Final = "odds"
@@ -27,7 +27,7 @@ RETRIES_MAX: Final = 3
 RETRY_FIRST_S: Final = 0.5  # then twice that, and so on; or what Retry-After says
 RETRY_AFTER_S_MAX: Final = 5.0
 REOFFER_AFTER_S: Final = 1.0  # a person reads the new price, and clicks
-WENT_BACK: Final = "VERSION_WENT_BACK"  # a later poll showed an older version
+WENT_BACK: Final = "VERSION_WENT_BACK"  # a later poll or push showed an older version
 
 
 class Player(msgspec.Struct, frozen=True):
@@ -46,11 +46,13 @@ class ShownSelection(msgspec.Struct, frozen=True):
 
 
 class ShownMarket(msgspec.Struct, frozen=True):
-    """What a bettor reads of a poll."""
+    """What a bettor reads of a poll or of a push."""
 
     odds_version: int
     status: str
     selections: list[ShownSelection]
+    market_id: str = ""
+    updated_at: datetime | None = None
 
 
 class Problem(msgspec.Struct, frozen=True):
@@ -134,18 +136,24 @@ class Bettor:
         sent_s = exchange.sent_s or 0.0
         if self._shown is not None and shown.odds_version < self._shown.odds_version and sent_s >= self._shown_s:
             self._trade.tally.notice(ODDS, due_s, WENT_BACK)
+        if self._shown is not None and shown.odds_version > self._shown.odds_version:
+            see(self._trade.tally, exchange.answered_s or sent_s, shown)
         self._shown, self._shown_s = shown, exchange.answered_s or sent_s
         if exchange.etag is not None and exchange.etag != self._etag:  # the next poll names it, as browsers do
             self._etag = exchange.etag
             more = b"If-None-Match: " + exchange.etag + b"\r\n"
             self._poll = self._trade.client.request("GET", self._path, self._player.token, more=more)
 
+    def show(self, shown: ShownMarket) -> None:
+        """Keep the market as it was pushed."""
+        self._shown = shown
+
     async def look(self, due_s: float) -> None:
         """Ask for the balance."""
         await self._ask(BALANCE, due_s, self._look)
 
     async def bet(self, due_s: float) -> None:
-        """Bet on a selection at its odds as they were shown, and once more at those that a refusal names."""
+        """Bet on a selection at its odds as they are shown, and once more at those that a refusal names."""
         intention = self._intend()
         if intention is None:
             return
@@ -243,6 +251,12 @@ class Bettor:
         exchange = await self._trade.client.ask(request)
         count(tally, kind, due_s, exchange)
         return exchange
+
+
+def see(tally: Tally, seen_s: float, shown: ShownMarket) -> None:
+    """Count a price that a bettor sees for the first time; the clocks of both sides are one machine's."""
+    if shown.updated_at is not None:
+        tally.see(PRICE, seen_s, max(0.0, (utc_now() - shown.updated_at).total_seconds()))
 
 
 def count(tally: Tally, kind: str, due_s: float, exchange: Exchange) -> None:

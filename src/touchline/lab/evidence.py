@@ -16,6 +16,7 @@ from touchline.lab.records import (
     BETS,
     CHECKS,
     METERS,
+    PRICE,
     RUN,
     SECONDS,
     STEPS,
@@ -39,6 +40,8 @@ KINDS: Final = {  # in the order that they are told in
     "balance": "balances",
     "reoffer": "re-offered bets",
     "retry": "bets sent again",
+    "subscribe": "subscriptions",
+    "push": "pushes",
 }
 WENT_BACK: Final = "VERSION_WENT_BACK"  # a generator's code
 POINTS_MAX: Final = 240  # of a chart over time; a longer run is drawn in wider columns
@@ -48,7 +51,10 @@ Found = TypeVar("Found")
 
 @dataclass(frozen=True)
 class Evidence:
-    """A run's records; `problems` has a line for each file that is missing or torn."""
+    """A run's records; `problems` has a line for each file that is missing or torn.
+
+    `seconds` and `results` are those of requests; what bettors saw of prices is in `prices` and `price_results`.
+    """
 
     path: Path
     run: Run
@@ -57,6 +63,8 @@ class Evidence:
     meters: Sequence[Meter]
     checks: Checks | None
     problems: Sequence[str] = field(default_factory=tuple)
+    prices: Sequence[Second] = field(default_factory=tuple)
+    price_results: Sequence[StepResult] = field(default_factory=tuple)
 
     @property
     def platform(self) -> str:
@@ -111,8 +119,8 @@ class Evidence:
 
     @cached_property
     def went_back(self) -> int:
-        """How many polls showed an older version than an earlier one of the same bettor."""
-        return sum(second.codes.get(WENT_BACK, 0) for second in self.seconds)
+        """How many polls or pushes had an older version than an earlier one of the same bettor."""
+        return sum(second.codes.get(WENT_BACK, 0) for second in (*self.seconds, *self.prices))
 
     @cached_property
     def steps(self) -> list[Step]:
@@ -126,6 +134,10 @@ class Evidence:
     @cached_property
     def _results(self) -> dict[tuple[str, str], StepResult]:
         return {(result.step, result.kind): result for result in self.results}
+
+    def price(self, step: Step) -> StepResult | None:
+        """Return how long after they were made prices were seen in one step; None where none was."""
+        return next((result for result in self.price_results if result.step == step.name), None)
 
     def of_step(self, step: Step, what: Callable[[StepResult], float | None]) -> dict[str, float | None]:
         """Return a figure of each kind in one step."""
@@ -165,7 +177,17 @@ def read_evidence(run_dir: Path) -> Evidence:
         checks = _tried(lambda: read_whole(run_dir / CHECKS, Checks), problems)
     problems += [f"{name} is missing" for name in (STEPS, BETS) if not (run_dir / name).exists()]
     results = [*results, *_summed(run, seconds, results)]
-    return Evidence(run_dir, run, seconds, results, meters, checks, tuple(problems))
+    return Evidence(
+        run_dir,
+        run,
+        [second for second in seconds if second.kind != PRICE],
+        [result for result in results if result.kind != PRICE],
+        meters,
+        checks,
+        tuple(problems),
+        [second for second in seconds if second.kind == PRICE],
+        [result for result in results if result.kind == PRICE],
+    )
 
 
 def _lines(path: Path, kind: type[Struct], problems: list[str]) -> list[Struct]:

@@ -22,6 +22,7 @@ from touchline.lab.clock import monotonic_s
 from touchline.lab.http_client import HttpClient
 from touchline.lab.records import LineWriter
 from touchline.lab.samples import Sample, Tally
+from touchline.lab.stream_client import Line
 
 TELL_S: Final = 1.0
 NAP_S: Final = 0.25  # the longest sleep, so that an end that is put forward is seen
@@ -57,6 +58,7 @@ class Orders(msgspec.Struct, frozen=True, kw_only=True):
     balance_interval_s: float = BALANCE_INTERVAL_S
     stake: str = "1.00"
     accept: str = "none"
+    stream: str = ""  # the address from which prices are pushed to bettors, who then do not poll
 
 
 Act = Callable[[float], Coroutine[None, None, None]]
@@ -76,9 +78,9 @@ class Schedule:
     def add_bettor(self, bettor: Bettor, orders: Orders, place: int) -> None:
         """Add a bettor, the `place`th of the process: polls are spread evenly over the interval."""
         spread = (place + self._chance.random()) / orders.users
-        self.add(
-            bettor.poll, orders.poll_interval_s, orders.starts_at_s + spread * orders.poll_interval_s, fixed=True
-        )
+        if not orders.stream:
+            first_s = orders.starts_at_s + spread * orders.poll_interval_s
+            self.add(bettor.poll, orders.poll_interval_s, first_s, fixed=True)
         for act, interval_s in ((bettor.bet, orders.bet_interval_s), (bettor.look, orders.balance_interval_s)):
             self.add(act, interval_s, orders.starts_at_s + self._chance.expovariate(1 / interval_s), fixed=False)
 
@@ -138,7 +140,8 @@ async def generate(orders: Orders, tell: Callable[[list[Sample]], None], enough:
             stake=orders.stake,
             accept=orders.accept,
         )
-        schedule = await _schedule(orders, trade)
+        line = Line(orders.stream, tally, f"{orders.seed}:{orders.first_user}") if orders.stream else None
+        schedule = await _schedule(orders, trade, line)
         beside = [asyncio.create_task(_tell(tally, history, tell)), asyncio.create_task(_end(trade, enough))]
         driving = asyncio.create_task(run_schedule(schedule, trade))
         try:
@@ -151,19 +154,24 @@ async def generate(orders: Orders, tell: Callable[[list[Sample]], None], enough:
                 task.cancel()
             await asyncio.gather(*beside, driving, return_exceptions=True)
             await client.close()
+            if line is not None:
+                await line.close()
         history.flush()
         tell(tally.take())
 
 
-async def _schedule(orders: Orders, trade: Trade) -> Schedule:
-    """Return the schedule of all bettors, who have seen the odds of their markets in the lobby."""
+async def _schedule(orders: Orders, trade: Trade, line: Line | None) -> Schedule:
+    """Return the schedule of all bettors, who have seen the odds of their markets in the lobby, and may follow."""
     shown = {market_id: await look_up(trade.client, market_id, orders.players[0]) for market_id in orders.markets}
     schedule = Schedule(Random(f"{orders.seed}:{orders.first_user}"))
     for place in range(orders.users):
         number = orders.first_user + place
         market_id = orders.markets[number % len(orders.markets)]
         player = orders.players[number % len(orders.players)]
-        schedule.add_bettor(Bettor(trade, number, player, market_id, shown[market_id], orders.seed), orders, place)
+        bettor = Bettor(trade, number, player, market_id, shown[market_id], orders.seed)
+        schedule.add_bettor(bettor, orders, place)
+        if line is not None:
+            line.follow([market_id], bettor.show)
     gc.collect()
     gc.freeze()
     return schedule

@@ -12,7 +12,7 @@ from typing import Final
 
 from touchline.lab.generator import DRAIN_S, TELL_S
 from touchline.lab.histograms import Latencies, percentile_ms
-from touchline.lab.records import SECONDS, STEPS, LineWriter, Second, Step, StepResult, write_whole
+from touchline.lab.records import PRICE, SECONDS, STEPS, LineWriter, Second, Step, StepResult, write_whole
 from touchline.lab.samples import Sample, merge
 
 RIPE_AFTER_S: Final = int(DRAIN_S + 2 * TELL_S + 1)  # nothing comes later than that
@@ -86,7 +86,8 @@ class Recorder:
         self._sums: dict[str, Sum] = {}
         self._step: Step | None = None
         self._recent: deque[tuple[int, int, int, list[int]]] = deque(maxlen=1_000)
-        self.results: list[StepResult] = []
+        self.results: list[StepResult] = []  # of requests
+        self.prices: list[StepResult] = []  # of prices that were seen
 
     def begin(self, step: Step) -> None:
         """Take what comes as a step's; its end may be put off until it ends."""
@@ -96,8 +97,9 @@ class Recorder:
     def add(self, samples: Sequence[Sample]) -> None:
         """Add what a generator told."""
         for sample in samples:
-            took = list(sample.latencies_us)
-            self._recent.append((sample.t_s, sample.offered, answered(sample), took))
+            if sample.kind != PRICE:
+                took = list(sample.latencies_us)
+                self._recent.append((sample.t_s, sample.offered, answered(sample), took))
             pending = self._pending.setdefault((sample.t_s, sample.kind), sample)
             if pending is not sample:
                 merge(pending, sample)
@@ -114,16 +116,18 @@ class Recorder:
         self._seconds.flush()
 
     def end(self, step: Step) -> list[StepResult]:
-        """Write what is left of a step and its results, which are returned.
+        """Write what is left of a step and its results; return those of requests.
 
         Raises:
             OSError: the disk is full.
         """
         self._step = step
         self._write_pending()
-        results = [made.result(step, kind) for kind, made in sorted(self._sums.items())]
+        made = {kind: summed.result(step, kind) for kind, summed in sorted(self._sums.items())}
+        results = [result for kind, result in made.items() if kind != PRICE]
         self.results += results
-        write_whole(self._run_dir / STEPS, self.results)
+        self.prices += [result for kind, result in made.items() if kind == PRICE]
+        write_whole(self._run_dir / STEPS, [*self.results, *self.prices])
         return results
 
     def close(self) -> None:

@@ -22,6 +22,7 @@ CHECKS: Final = "checks.json"
 REPORT: Final = "report.html"
 
 BUFFERED_BYTES_MAX: Final = 256 * 1024
+PRICE: Final = "price"  # no request: a price that a bettor sees for the first time, as long after it was made
 
 Size = Literal["smoke", "full"]
 Struct = TypeVar("Struct", bound=msgspec.Struct)

@@ -180,7 +180,7 @@ def _went_back(evidence: Evidence) -> Markup | None:
     """Return that prices went back for somebody; None where they did for nobody."""
     if not evidence.went_back:
         return None
-    text = f"{count(evidence.went_back, 'poll')} showed an older price than one before."
+    text = f"{count(evidence.went_back, 'time')} a bettor was shown an older price than before."
     return tag("p", tag("span", text), class_="verdict", data_ok="no")
 
 

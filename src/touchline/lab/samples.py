@@ -50,6 +50,13 @@ class Tally:
         sample.errors += 1
         sample.codes[code] = sample.codes.get(code, 0) + 1
 
+    def see(self, kind: str, seen_s: float, after_s: float) -> None:
+        """Count something that nobody asked for, and that came `after_s` after it was made."""
+        sample = self._sample(kind, seen_s)
+        sample.offered += 1
+        sample.statuses["200"] = sample.statuses.get("200", 0) + 1
+        sample.latencies_us.append(int(after_s * 1e6))
+
     def notice(self, kind: str, due_s: float, code: str) -> None:
         """Count something else about a request that is counted already."""
         sample = self._sample(kind, due_s)

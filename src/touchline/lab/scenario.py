@@ -25,6 +25,7 @@ from touchline.lab.records import BETS, RUN, Fault, Run, Size, Step, StepResult,
 
 START_S: Final = 1.0  # in which generators start, and a little more for each user
 START_S_PER_USER: Final = 0.0004
+START_S_PER_STREAM: Final = 0.004  # and more where he connects and subscribes
 LOOK_S: Final = 0.5
 
 
@@ -62,6 +63,11 @@ class Lab:
     def size(self) -> Size:
         """Whether it is a smoke run or a full one."""
         return self.run.size
+
+    @property
+    def pushed(self) -> bool:
+        """Whether the platform pushes prices."""
+        return self.platform.instance.architecture == "stream"
 
     @property
     def history(self) -> Path:
@@ -151,7 +157,8 @@ class Lab:
         return results
 
     def _planned(self, name: str, load: Load, seconds: float, warm_s: int, settings: Mapping[str, str]) -> Step:
-        starts_s = math.ceil(self.now_s() + START_S + load.users * START_S_PER_USER) + warm_s
+        per_user_s = START_S_PER_USER + START_S_PER_STREAM * self.pushed
+        starts_s = math.ceil(self.now_s() + START_S + load.users * per_user_s) + warm_s
         ends_s = starts_s + max(1, math.ceil(seconds))
         return Step(name=name, users=load.users, settings=dict(settings), starts_s=starts_s, ends_s=ends_s)
 
@@ -178,6 +185,7 @@ class Lab:
             bet_interval_s=load.bet_interval_s,
             balance_interval_s=load.balance_interval_s,
             accept=load.accept,
+            stream=self.platform.instance.address if self.pushed else "",
         )
 
     async def _until(self, at_s: float, crowd: Crowd, beside: Sequence["asyncio.Task[None]"]) -> None:
