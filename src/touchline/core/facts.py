@@ -13,6 +13,7 @@ from zlib import crc32
 from touchline.core.bet import Bet, BetResult, BetStatus
 from touchline.core.funds import FundsMoved
 from touchline.core.ids import BetId, EventId, PlayerId
+from touchline.core.ledger import derived_id
 from touchline.core.settlement import Settlement, SettlementKind
 
 MARKETS_SHARD: Final = 0  # decisions on markets; accounts are in 1 and up
@@ -80,6 +81,35 @@ class Fact:
     fact_id: UUID
     recorded_at: datetime
     body: Body
+
+
+def kind_of(body: Body) -> FactKind:
+    """Return the kind of a fact with this body."""
+    return _KINDS[type(body)]
+
+
+def id_of(body: Body) -> UUID:
+    """Return the id of the fact with this body: it derives from the cause, so that a consumer knows it again."""
+    match body:
+        case BetAccepted():
+            return derived_id(f"accepted/{body.bet.bet_id}")
+        case BetDecided():
+            return derived_id(f"decided/{body.bet_id}/{body.settlement_id}")
+        case FundsMoved():
+            return derived_id(f"moved/{body.move_id}")
+        case AccountOpened():
+            return derived_id(f"opened/{body.player_id}")
+        case MarketDecided():
+            return derived_id(f"market/{body.settlement.settlement_id}")
+
+
+_KINDS: Final[dict[type, FactKind]] = {
+    AccountOpened: FactKind.ACCOUNT_OPENED,
+    FundsMoved: FactKind.FUNDS_MOVED,
+    BetAccepted: FactKind.BET_ACCEPTED,
+    BetDecided: FactKind.BET_DECIDED,
+    MarketDecided: FactKind.MARKET_DECIDED,
+}
 
 
 def shard_of(player_id: PlayerId, shards: int) -> int:

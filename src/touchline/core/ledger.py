@@ -19,7 +19,7 @@ STAKES: Final = "stakes"  # stakes of open bets, owed to nobody yet
 HOUSE: Final = "house"  # what the book has won or lost
 CASHIER: Final = "cashier"  # money outside the platform: deposits come from it, withdrawals go to it
 
-_NAMESPACE: Final = UUID("6f1b7a52-2d0b-5c0e-9c5a-1f7d2a6b9e10")
+_NAMESPACE_BYTES: Final = UUID("6f1b7a52-2d0b-5c0e-9c5a-1f7d2a6b9e10").bytes
 
 
 class TransferKind(StrEnum):
@@ -99,7 +99,7 @@ class Posting:
         name = f"{self.cause.name}#{len(self._transfers)}"
         self._transfers.append(
             Transfer(
-                transfer_id=_transfer_id(name),
+                transfer_id=TransferId(derived_id(name)),
                 kind=kind,
                 debit=debit,
                 credit=credit,
@@ -132,10 +132,11 @@ class Posting:
         self.wallet = Wallet(self.wallet.balance_minor + amount_minor - repaid, self.wallet.debt_minor - repaid)
 
 
-def _transfer_id(name: str) -> TransferId:
-    # uuid.uuid5, without what it spends on being general: settlement asks for two a bet.
-    digest = sha1(_NAMESPACE.bytes + name.encode(), usedforsecurity=False).digest()
-    return TransferId(UUID(bytes=digest[:16], version=5))
+def derived_id(name: str) -> UUID:
+    """Return the id that belongs to a cause of this name, always the same: RFC 9562's version 5."""
+    # uuid.uuid5, without what it spends on being general: settlement asks for three a bet.
+    digest = sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()
+    return UUID(bytes=digest[:16], version=5)
 
 
 def deposit(cause: Cause, wallet: Wallet, amount_minor: int) -> Posting:
