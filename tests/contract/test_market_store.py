@@ -1,12 +1,14 @@
-"""The `MarketStore` contract, on memory and on PostgreSQL."""
+"""The `MarketStore` contract, on memory, on PostgreSQL and on Valkey."""
 
 import asyncio
+from collections.abc import AsyncIterator
 from dataclasses import replace
 from datetime import timedelta
 from functools import partial
 
 import msgspec
 import pytest
+import pytest_asyncio
 
 from tests.clock import NOON
 from tests.samples import AWAY, EVENT, HOME, MARKET
@@ -14,11 +16,13 @@ from tests.scene import (
     HOME_WINS,
     PRICES,
     Stores,
+    memory_stores,
     odds_change,
     postgres_stores,
     price,
     superuser,
 )
+from tests.stream_scene import stream_markets
 from touchline.adapters.postgres.markets import CHANGES_MAX
 from touchline.core.errors import Code, Fault, Rejection
 from touchline.core.event import Event, EventStatus
@@ -29,6 +33,23 @@ from touchline.ports import EVENTS_MAX
 from touchline.wire.odds_v1 import MarketV1, market_to_wire
 
 MESSAGE = MessageId("message-1")
+
+
+@pytest.fixture(params=["memory", "database_dsn", "valkey_url"])
+def address(request: pytest.FixtureRequest) -> tuple[str, str]:
+    """What the markets are kept in, and its address."""
+    return request.param, "" if request.param == "memory" else request.getfixturevalue(request.param)
+
+
+@pytest_asyncio.fixture
+async def stores(address: tuple[str, str]) -> AsyncIterator[Stores]:
+    """A platform's stores, empty."""
+    kind, url = address
+    if kind == "memory":
+        yield memory_stores()
+        return
+    async with stream_markets(url) if kind == "valkey_url" else postgres_stores(url) as made:
+        yield made
 
 
 def event_of(name: str, status: EventStatus = EventStatus.LIVE, starts_in_h: int | None = None) -> Event:

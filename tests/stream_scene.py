@@ -1,0 +1,68 @@
+"""A platform whose markets have their authority in Valkey, everything else in memory."""
+
+from collections.abc import AsyncIterator, Callable, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
+from tests.clock import HandClock
+from tests.scene import Stores, memory_stores
+from touchline.adapters.memory.settlements import MemorySettlements
+from touchline.adapters.memory.tables import Tables
+from touchline.adapters.valkey.history import ValkeyHistory
+from touchline.adapters.valkey.markets import ValkeyMarkets
+from touchline.core.errors import Code, Rejection
+from touchline.core.ids import MarketId, MessageId
+from touchline.core.market import Market
+from touchline.core.settlement import Plan, Settlement
+from touchline.ports import Clock, MarketStore
+
+TIMEOUT_MS = 5_000
+
+
+class SettlementsElsewhere(MemorySettlements):
+    """Settlements in memory, their markets at an authority of its own."""
+
+    def __init__(self, tables: Tables, clock: Clock, markets: MarketStore) -> None:
+        super().__init__(tables, clock)
+        self._markets = markets
+
+    async def request(
+        self,
+        market_id: MarketId,
+        plan: Callable[[Market, Sequence[Settlement]], Plan | Rejection | None],
+        message_id: MessageId | None = None,
+    ) -> Plan | Rejection | None:
+        market = await self._markets.get(market_id)
+        if market is None:
+            raise Rejection(Code.MARKET_NOT_FOUND, f"no market {market_id}")
+        self._tables.markets[market_id] = market
+        answer = await super().request(market_id, plan, message_id)
+        if isinstance(answer, Plan):
+            decided = answer.market
+            await self._markets.change_market(market_id, None, lambda _: decided)
+        return answer
+
+
+@asynccontextmanager
+async def stream_markets(valkey_url: str) -> AsyncIterator[Stores]:
+    """Yield a platform whose markets are in the empty Valkey at `valkey_url`."""
+    clock, tables = HandClock(), Tables()
+    markets = ValkeyMarkets(valkey_url, TIMEOUT_MS, clock)
+    history = ValkeyHistory(valkey_url, TIMEOUT_MS)
+    await markets.begin()
+
+    async def versions(market_id: MarketId) -> list[tuple[int, str]]:
+        kept = [entry.changed for entry in await history.waiting(1_000)]
+        mine = [market for market in kept if isinstance(market, Market) and market.market_id == market_id]
+        return sorted({(market.odds_version, market.status.value) for market in mine})
+
+    try:
+        yield replace(
+            memory_stores(clock, tables),
+            markets=markets,
+            settlements=SettlementsElsewhere(tables, clock, markets),
+            history=versions,
+        )
+    finally:
+        await markets.close()
+        await history.close()
