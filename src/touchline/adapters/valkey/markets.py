@@ -1,7 +1,7 @@
 """Events and markets in Valkey (or Redis): the authority on odds in `stream`.
 
 Invariant: a market, its history, the message that changed it and the telling of it are one step of the server,
-made only where nobody has changed the market since it was read: versions rise by one and no reader sees one go back.
+made only where nobody has changed it since it was read: versions rise by one, and no reader sees one go back.
 """
 
 import asyncio
