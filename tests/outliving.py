@@ -2,8 +2,8 @@
 
 import asyncio
 import signal
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -18,15 +18,14 @@ class Outliving:
 
     own: OwnPlatform
     server: PostgresServer
-    runner: asyncio.Runner
     child: Child
 
-    def kill(self) -> None:
+    async def kill(self) -> None:
         self.child.signal(signal.SIGKILL)
-        self.runner.run(self.child.wait())
+        await self.child.wait()
 
-    def start(self) -> None:
-        self.child = self.runner.run(self.server.start())
+    async def start(self) -> None:
+        self.child = await self.server.start()
 
     def pods(self) -> list[int]:
         return [part.port for part in self.own.instance.parts if part.name.startswith("pod")]
@@ -35,17 +34,16 @@ class Outliving:
         return [part.pid for part in self.own.instance.parts if part.name.startswith("pod")]
 
 
-@contextmanager
-def outliving(folder: Path, name: str) -> Iterator[Outliving]:
+@asynccontextmanager
+async def outliving(folder: Path, name: str) -> AsyncIterator[Outliving]:
     """Yield a platform with the breaker."""
-    with asyncio.Runner() as runner:
-        server = PostgresServer(folder / f"{name}-books", options={"fsync": "off"})
-        child = runner.run(server.start())
-        settings = {"postgres": server.dsn, "odds_breaker": "true", "odds_etag": "true"}
-        own = OwnPlatform(folder / name, settings=settings)
-        own.up()
-        outliving = Outliving(own, server, runner, child)
-        yield outliving
-        own.remove()
-        runner.run(outliving.child.stop())
-        runner.run(server.forget())
+    server = PostgresServer(folder / f"{name}-books", options={"fsync": "off"})
+    child = await server.start()
+    settings = {"postgres": server.dsn, "odds_breaker": "true", "odds_etag": "true"}
+    own = OwnPlatform(folder / name, settings=settings)
+    await asyncio.to_thread(own.up)
+    outliving = Outliving(own, server, child)
+    yield outliving
+    await asyncio.to_thread(own.remove)
+    await outliving.child.stop()
+    await server.forget()

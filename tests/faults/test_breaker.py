@@ -1,12 +1,12 @@
 """The breaker as clients meet it: PostgreSQL is killed and stays away, odds are shown as old, bets are refused."""
 
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import AsyncIterator, Callable
 from datetime import datetime
 from pathlib import Path
 
 import httpx
-import pytest
+import pytest_asyncio
 
 from tests.callers import Caller, change_odds, log_in, new_market, new_player
 from tests.outliving import Outliving, outliving
@@ -14,9 +14,9 @@ from tests.outliving import Outliving, outliving
 WITHIN_S = 60
 
 
-@pytest.fixture(scope="module")
-def scene(servers_dir: Path) -> Iterator[Outliving]:
-    with outliving(servers_dir, "breaker") as made:
+@pytest_asyncio.fixture
+async def scene(servers_dir: Path) -> AsyncIterator[Outliving]:
+    async with outliving(servers_dir, "breaker") as made:
         yield made
 
 
@@ -31,7 +31,7 @@ def measured(port: int, name: str) -> float:
     return next(float(line.split()[1]) for line in lines if line.split()[0] == name)
 
 
-def test_odds_are_shown_as_old_and_bets_refused_until_postgresql_is_back(scene: Outliving) -> None:
+async def test_odds_are_shown_as_old_and_bets_refused_until_postgresql_is_back(scene: Outliving) -> None:
     with httpx.Client(base_url=scene.own.address, timeout=20) as http:
         feed, player = log_in(http, "feed"), new_player(http)
         market_id, unseen = new_market(feed), new_market(feed)
@@ -52,7 +52,7 @@ def test_odds_are_shown_as_old_and_bets_refused_until_postgresql_is_back(scene: 
         change_odds(feed, market_id, home="2.20")
         fresh = poll(first)  # and the second pod has not heard of it
         pids = scene.pod_pids()
-        scene.kill()
+        await scene.kill()
 
         for caller in (second, first, second):
             stale = poll(caller)
@@ -76,7 +76,7 @@ def test_odds_are_shown_as_old_and_bets_refused_until_postgresql_is_back(scene: 
             assert int(refused.headers["retry-after"]) >= 1
         assert sum(measured(p, "touchline_odds_stale_total") for p in scene.pods()) >= 7
 
-        scene.start()
+        await scene.start()
         until(lambda: not any(measured(p, "touchline_db_breaker_open") for p in scene.pods()), "it stayed open")
         for caller in (first, second):
             assert poll(caller).json() == fresh.json()
