@@ -14,6 +14,8 @@ Port = Annotated[int, msgspec.Meta(ge=0, le=65535)]
 Count = Annotated[int, msgspec.Meta(ge=1, le=10_000)]
 Seconds = Annotated[int, msgspec.Meta(ge=1, le=31_536_000)]
 Percent = Annotated[str, msgspec.Meta(pattern=r"^\d{1,2}(\.\d{1,3})?$")]
+Pooler = Annotated[str, msgspec.Meta(pattern=r"^(none|pgbouncer|postgres(ql)?://\S+)$")]
+Replica = Annotated[str, msgspec.Meta(pattern=r"^(none|own|postgres(ql)?://\S+)$")]
 Minor = Annotated[int, msgspec.Meta(ge=1, le=10**12)]
 
 
@@ -60,6 +62,9 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settlement: Literal["sequential", "set"] = "sequential"  # one bet a transaction, or a set of them
     idempotency: Literal["optional", "required"] = "optional"  # whether a bet may come without a key
     odds_tolerance_pct: Percent = "0"  # how far a price may have moved so that a bet on it is honoured
+    pooler: Pooler = "none"  # a DSN; pgbouncer: one of our own between the pods and PostgreSQL
+    pooler_size: Annotated[int, msgspec.Meta(ge=1, le=500)] = 20  # PostgreSQL connections of our own pooler
+    read_replica: Replica = "none"  # a DSN, that polls of a market read; own: a replica of our own PostgreSQL
     odds_breaker: bool = False  # while PostgreSQL is away polls are answered as last known, bets refused at once
 
     demo_seed: int = 1
@@ -108,6 +113,8 @@ def _contradictions(settings: Settings) -> list[str]:
     problems = []
     if settings.stake_min_minor > settings.stake_max_minor:
         problems.append("TOUCHLINE_STAKE_MIN_MINOR is above TOUCHLINE_STAKE_MAX_MINOR: no bet could be placed")
+    if settings.read_replica == "own" and settings.postgres:
+        problems.append("TOUCHLINE_READ_REPLICA=own copies a PostgreSQL of our own: name yours by its DSN")
     if 0 < len(settings.token_secret.encode()) < SECRET_BYTES_MIN:
         problems.append(f"TOUCHLINE_TOKEN_SECRET is shorter than {SECRET_BYTES_MIN} bytes")
     return problems
