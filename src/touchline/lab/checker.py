@@ -4,7 +4,7 @@ Invariant: it only reads, the books of one instant, with statements and arithmet
 length, it holds one page of the books and one part of the history in memory.
 """
 
-from collections.abc import AsyncIterator, Iterator, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from contextlib import asynccontextmanager
 from itertools import islice
 from pathlib import Path
@@ -17,11 +17,13 @@ from touchline.lab.histories import read_players
 from touchline.lab.payouts_judged import decision_of, judge_payout, worked_bet_of
 from touchline.lab.records import BetAttempt, Checks
 from touchline.lab.statements import read_statements
-from touchline.lab.verdicts import Rule, Tally
+from touchline.lab.stream_judged import judge_facts, judge_history, versions_missing
+from touchline.lab.verdicts import BOOKS, STREAM, Rule, Tally
 
 ROWS_AT_ONCE: Final = 2_000
 PLAYERS_AT_ONCE: Final = 200
 STATEMENT_TIMEOUT_S: Final = 600
+WRITTEN_WITHIN_S: Final = 60.0
 CONNECT_TIMEOUT_S: Final = 30
 _SQL: Final = read_statements("checker.sql")
 
@@ -30,27 +32,53 @@ class CannotCheck(Exception):
     """The books can't be read, or not so that the order of money is certain."""
 
 
-async def check(dsn: str, history: Path, tolerance: Tolerance | None = None) -> Checks:
+async def check(
+    dsn: str, history: Path, tolerance: Tolerance | None = None, *, stream: Mapping[str, int] | None = None
+) -> Checks:
     """Return the verdict on the books at `dsn`, a PostgreSQL, and on `history`, a run's bets.jsonl.
 
-    Every settlement must be carried out before: a bet that is still open on a settled market breaks a rule.
+    Every settlement must be carried out before: a bet that is still open on a settled market breaks a rule. Where
+    the odds' authority is elsewhere and the ledger a log of facts, `stream` holds the newest version of some
+    markets: the books are read once it is written down.
 
     Raises:
         CannotCheck: see there.
         Unreadable: a line of the history is no attempt.
     """
-    tally = Tally()
+    tally = Tally(BOOKS if stream is None else (*BOOKS, *STREAM))
+    if stream is not None:
+        await _await_history(dsn, stream)
     async with reading_books(dsn) as books:
         for attempts in _pages(history):
             await _check_players(books, attempts, tolerance or Tolerance(), tally)
         await _check_payouts(books, tally)
         await _check_money(books, tally)
+        if stream is not None:
+            await judge_history(books, tally)
+            await judge_facts(books, tally)
     return tally.checks()
+
+
+async def _await_history(dsn: str, versions: Mapping[str, int]) -> None:
+    async with _connected(dsn) as books:
+        missing = await versions_missing(books, versions, WRITTEN_WITHIN_S)
+    if missing:
+        market_id, version = min(missing.items())
+        raise CannotCheck(f"version {version} of {market_id} was not written down in {WRITTEN_WITHIN_S:g} s")
 
 
 @asynccontextmanager
 async def reading_books(dsn: str) -> AsyncIterator[Any]:
     """Yield a connection that sees the books of one instant and can't write."""
+    async with _connected(dsn) as connection:
+        if await connection.fetchval(_SQL["timekeeping"]) != "on":
+            raise CannotCheck("PostgreSQL must run with track_commit_timestamp = on for the checker")
+        async with connection.transaction(isolation="repeatable_read", readonly=True):
+            yield connection
+
+
+@asynccontextmanager
+async def _connected(dsn: str) -> AsyncIterator[Any]:
     try:
         connection = await asyncpg.connect(
             dsn,
@@ -59,10 +87,7 @@ async def reading_books(dsn: str) -> AsyncIterator[Any]:
             server_settings={"application_name": "touchline checker"},
         )
         try:
-            if await connection.fetchval(_SQL["timekeeping"]) != "on":
-                raise CannotCheck("PostgreSQL must run with track_commit_timestamp = on for the checker")
-            async with connection.transaction(isolation="repeatable_read", readonly=True):
-                yield connection
+            yield connection
         finally:
             await connection.close()
     except (OSError, asyncpg.PostgresError, asyncpg.InterfaceError) as failed:

@@ -3,11 +3,13 @@
 SELECT current_setting('track_commit_timestamp');
 
 -- name: bets_of_players
--- The bets of some players with what their version of the market offered, and how long it was in force.
+-- The bets of some players with what their version of the market offered, and how long it was in force: by the
+-- instants of commits, or where the odds' authority is elsewhere by its clock, which is cut off to milliseconds.
 SELECT b.bet_id, b.user_id, b.event_id, b.market_id, b.selection_id, b.odds_milli, b.odds_version, b.stake_minor,
     b.currency, b.idempotency_key, b.created_at, b.requested_odds_milli, b.requested_odds_version,
     h.status AS market_status, offered.selection ->> 'status' AS selection_status,
-    offered.selection ->> 'odds' AS offered_odds, h.recorded_at AS began_at, newer.ended_at
+    offered.selection ->> 'odds' AS offered_odds, coalesce(h.in_force_from, h.recorded_at) AS began_at,
+    newer.ended_at
 FROM bets b
 LEFT JOIN odds_history h USING (market_id, odds_version)
 LEFT JOIN LATERAL (
@@ -15,7 +17,8 @@ LEFT JOIN LATERAL (
     WHERE s ->> 'selection_id' = b.selection_id LIMIT 1
 ) offered ON true
 LEFT JOIN LATERAL (
-    SELECT greatest(n.recorded_at, pg_xact_commit_timestamp(n.xmin)) AS ended_at FROM odds_history n
+    SELECT coalesce(n.in_force_from + interval '1 ms', greatest(n.recorded_at, pg_xact_commit_timestamp(n.xmin)))
+        AS ended_at FROM odds_history n
     WHERE n.market_id = b.market_id AND n.odds_version > b.odds_version ORDER BY n.odds_version LIMIT 1
 ) newer ON true
 WHERE b.user_id = ANY($1::text[])
@@ -25,8 +28,9 @@ ORDER BY b.user_id, b.idempotency_key, b.bet_id;
 -- The odds that a selection could be backed at, at any instant between two; the second may be open.
 SELECT offered.selection ->> 'odds' AS odds
 FROM (
-    SELECT status, selections, recorded_at AS began_at,
-        lead(greatest(recorded_at, pg_xact_commit_timestamp(xmin))) OVER (ORDER BY odds_version) AS ended_at
+    SELECT status, selections, coalesce(in_force_from, recorded_at) AS began_at,
+        lead(coalesce(in_force_from + interval '1 ms', greatest(recorded_at, pg_xact_commit_timestamp(xmin))))
+            OVER (ORDER BY odds_version) AS ended_at
     FROM odds_history WHERE market_id = $1
 ) version
 CROSS JOIN LATERAL (

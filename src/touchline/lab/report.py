@@ -48,6 +48,10 @@ RULES: Final = {
     "balances": "balances and transfers agree",
     "acknowledged": "each bet that was acknowledged is on record",
     "refused": "no bet that was refused is on record",
+    "history": "each version of each market on record, in its order",
+    "facts": "the log of facts has no gap, and agrees with the records",
+    "pushes": "no bettor was shown an older price than before",
+    "rebuild": "what is folded from the facts is what stands",
 }
 
 
