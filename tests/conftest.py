@@ -11,6 +11,7 @@ import pytest
 import pytest_asyncio
 import redis.asyncio as redis
 
+from tests.kafka import KafkaServer, broker_jars
 from tests.platforms import OwnPlatform
 from touchline.adapters.postgres.migrations import migrate
 from touchline.runtime.postgres import PostgresServer
@@ -66,6 +67,15 @@ async def valkey_url(valkey_server: ValkeyServer) -> str:
     await client.flushall()
     await client.aclose()
     return valkey_server.url
+
+
+@pytest_asyncio.fixture(scope="session", loop_scope="session")
+async def kafka_address(servers_dir: Path) -> AsyncIterator[str]:
+    """The address of one Kafka broker; a test takes a topic of its own."""
+    server = KafkaServer(servers_dir / "kafka", broker_jars())
+    await server.start()
+    yield server.address
+    await server.stop()
 
 
 @pytest.fixture(scope="session")

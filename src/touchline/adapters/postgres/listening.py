@@ -56,8 +56,17 @@ class Listener:
             self._told.put_nowait(None)
 
 
+class Waker(Listener):
+    """A listener for whom it is enough to be woken: while a wake waits, what is told adds nothing."""
+
+    def hear(self, _connection: object, _pid: int, _channel: str, payload: object) -> None:
+        """Take one notification in, unless one waits already."""
+        if self._told.empty():
+            self._told.put_nowait(str(payload))
+
+
 @asynccontextmanager
-async def listening(dsn: str, channel: str) -> AsyncIterator[Listener]:
+async def listening(dsn: str, channel: str, kind: type[Listener] = Listener) -> AsyncIterator[Listener]:
     """Listen on `channel` from now on.
 
     Raises:
@@ -70,7 +79,7 @@ async def listening(dsn: str, channel: str) -> AsyncIterator[Listener]:
     except AWAY as away:
         raise Outage("PostgreSQL") from away
     try:
-        listener = Listener(connection)
+        listener = kind(connection)
         connection.add_termination_listener(listener.lose)
         await connection.add_listener(channel, listener.hear)
         yield listener
