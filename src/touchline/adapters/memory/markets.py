@@ -89,8 +89,8 @@ class MemoryMarkets:
         old = self._tables.markets.get(market_id)
         new = change(old)
         if new is not None and new != old:
-            if old is None and event_id is not None:
-                self._tables.events.setdefault(event_id, _unknown(event_id))
+            if old is None and event_id is not None and event_id not in self._tables.events:
+                self._tables.write_event(_unknown(event_id))
             if new.event_id not in self._tables.events:
                 raise Fault(f"market {market_id} of an event that is not on record")
             self._tables.write_market(new)
@@ -105,7 +105,8 @@ class MemoryMarkets:
             return False
         old = self._tables.events.get(event_id)
         new = change(old)
-        self._tables.events[event_id] = new
+        if new != old:
+            self._tables.write_event(new)
         self._record(message_id)
         return new != old
 

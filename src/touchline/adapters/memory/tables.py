@@ -96,6 +96,7 @@ class Tables:
     events: dict[EventId, Event] = field(default_factory=dict)  # in the order of their creation
     markets: dict[MarketId, Market] = field(default_factory=dict)
     written: dict[MarketId, int] = field(default_factory=dict)  # the write that last changed each market
+    events_written: dict[EventId, int] = field(default_factory=dict)
     writes: int = 0
     history: dict[tuple[MarketId, int], Market] = field(default_factory=dict)
     messages: dict[MessageId, datetime] = field(default_factory=dict)
@@ -112,6 +113,7 @@ class Tables:
     requested: int = 0  # plans recorded
     revocations: list[Revocation] = field(default_factory=list)
     bell: Bell = field(default_factory=Bell)
+    offer_bell: Bell = field(default_factory=Bell)  # for a market or an event that was written
 
     def account(self, player_id: PlayerId) -> Account | None:
         """Return a player with his wallet, or None."""
@@ -133,6 +135,14 @@ class Tables:
         self.markets[market.market_id] = market
         self.written[market.market_id] = self.writes
         self.history.setdefault((market.market_id, market.odds_version), market)
+        self.offer_bell.ring()
+
+    def write_event(self, event: Event) -> None:
+        """Write an event."""
+        self.writes += 1
+        self.events[event.event_id] = event
+        self.events_written[event.event_id] = self.writes
+        self.offer_bell.ring()
 
     def post(self, posting: Posting) -> Balance:
         """Record a posting's transfers and write the wallet as it leaves it.

@@ -1,14 +1,15 @@
 """One connection to Valkey (or Redis) that every request of a process shares, over hiredis.
 
-Invariant: commands go out as they come and answers come back in that order, the n-th to the n-th. A connection on
-which an answer is late or can't be read is given up whole: all that wait on it meet an `Outage`, and the next
-command makes another.
+Invariant: commands go out as they come and answers come back in that order, the n-th to the n-th; what is pushed
+in between keeps its place among them. A connection on which an answer is late or can't be read is given up whole:
+all that wait on it meet an `Outage`, and the next command makes another.
 """
 
 import asyncio
 import hashlib
 import ssl
 from collections import deque
+from collections.abc import Callable
 from importlib import resources
 from typing import Any, Final, cast
 from urllib.parse import unquote, urlsplit
@@ -22,6 +23,7 @@ PORT: Final = 6379
 _TLS_SCHEMES: Final = ("rediss", "valkeys")
 
 Part = bytes | str | int
+Pushed = Callable[[bytes | None], None]
 
 
 class Refused(Exception):
@@ -29,11 +31,18 @@ class Refused(Exception):
 
 
 class Valkey:
-    """A client that waits `timeout_ms` at most for a connection, and as long for an answer."""
+    """A client that waits `timeout_ms` at most for a connection, and as long for an answer.
 
-    def __init__(self, url: str, timeout_ms: int) -> None:
+    Where it is to follow a `channel`, each message is given to `pushed`: all that were published before a command
+    reached the server come before the command's answer. None says that the connection was lost, and that messages
+    are missed until the next command has made another.
+    """
+
+    def __init__(self, url: str, timeout_ms: int, channel: str = "", pushed: Pushed | None = None) -> None:
         self._url = urlsplit(url)
         self._timeout_s = timeout_ms / 1000
+        self._channel = channel
+        self._pushed = pushed
         self._line: _Line | None = None
         self._connecting = asyncio.Lock()
 
@@ -73,7 +82,10 @@ class Valkey:
             try:
                 async with asyncio.timeout(self._timeout_s):
                     _, line = await asyncio.get_running_loop().create_connection(
-                        lambda: _Line(self._timeout_s), url.hostname or "localhost", url.port or PORT, ssl=tls
+                        lambda: _Line(self._timeout_s, self._pushed),
+                        url.hostname or "localhost",
+                        url.port or PORT,
+                        ssl=tls,
                     )
             except (OSError, TimeoutError) as away:
                 raise Outage("Valkey") from away
@@ -82,6 +94,9 @@ class Valkey:
                     await line.ask(("AUTH", unquote(url.username or "default"), unquote(url.password)))
                 if database := url.path.strip("/"):
                     await line.ask(("SELECT", database))
+                if self._channel:
+                    await line.ask(("HELLO", "3"))
+                    line.subscribe(self._channel)
             except (Outage, Refused):
                 line.give_up()
                 raise
@@ -109,8 +124,9 @@ class Script:
 
 
 class _Line(asyncio.Protocol):
-    def __init__(self, timeout_s: float) -> None:
+    def __init__(self, timeout_s: float, pushed: Pushed | None) -> None:
         self.lost = False
+        self._pushed = pushed
         self._timeout_s = timeout_s
         self._loop = asyncio.get_running_loop()
         self._reader = hiredis.Reader()
@@ -123,7 +139,10 @@ class _Line(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         try:
             self._reader.feed(data)
-            while self._waiting and (answer := self._reader.gets()) is not False:
+            while (answer := self._reader.gets()) is not False:
+                if isinstance(answer, hiredis.PushNotification):
+                    self._push(answer)
+                    continue
                 future, _ = self._waiting.popleft()
                 if future.done():  # whoever asked is gone
                     continue
@@ -131,7 +150,7 @@ class _Line(asyncio.Protocol):
                     future.set_exception(Refused(str(answer)))
                 else:
                     future.set_result(answer)
-        except hiredis.HiredisError:
+        except (hiredis.HiredisError, IndexError):  # not to be read, or an answer that nobody asked for
             self.give_up()
 
     def connection_lost(self, exc: Exception | None) -> None:
@@ -142,6 +161,12 @@ class _Line(asyncio.Protocol):
             future, _ = self._waiting.popleft()
             if not future.done():
                 future.set_exception(Outage("Valkey"))
+        if self._pushed is not None:
+            self._pushed(None)
+
+    def subscribe(self, channel: str) -> None:
+        """Ask for what is published on `channel`; its answer is the first thing pushed."""
+        self._transport.write(hiredis.pack_command(("SUBSCRIBE", channel)))  # type: ignore[arg-type]  # as in ask
 
     async def ask(self, command: tuple[Part, ...]) -> Any:
         if self.lost or len(self._waiting) >= WAITING_MAX:
@@ -156,6 +181,10 @@ class _Line(asyncio.Protocol):
     def give_up(self) -> None:
         self.lost = True
         self._transport.abort()
+
+    def _push(self, push: list[Any]) -> None:
+        if self._pushed is not None and push[0] == b"message":
+            self._pushed(push[2])
 
     def _look_for_late(self) -> None:
         """Give up where the oldest answer is late; one timer serves all that wait."""
