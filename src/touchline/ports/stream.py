@@ -55,7 +55,10 @@ class Ledger(Protocol):
         """How many shards there are; they are numbered from 1."""
 
     async def register(self, credentials: Credentials, username: str, currency: str, at: datetime) -> bool:
-        """Open an account with an empty wallet; False where the username is taken."""
+        """Open an account with an empty wallet; False where the username is taken by another player.
+
+        The same player under the same username again is a retry, and True.
+        """
 
     async def place(self, request: PlaceBet) -> Placed | Rejection:
         """Decide and record a bet; returns once that is durable. A retry under the key has the first answer.
