@@ -55,7 +55,7 @@ def run(
         Path | None, typer.Option(help="Where the records and the report go.", show_default=False)
     ] = None,
     users: Annotated[str, typer.Option(help="How many bettors; for knee, several: 500,1000,2000")] = "",
-    architecture: Annotated[str, typer.Option(help="poll")] = "poll",
+    architecture: Annotated[str, typer.Option(help="poll or stream")] = "poll",
     db_latency_ms: Annotated[
         float, typer.Option(help="What a read of PostgreSQL takes longer; writes 5 ×.")
     ] = 0.0,

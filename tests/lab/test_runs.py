@@ -39,10 +39,10 @@ NOBODYS_BET = "00000000-0000-4000-8000-000000000001"
 # Runs the lab with a history that claims more than the books hold: a bet was acknowledged that is not on record.
 PLANTING = f"""
 import msgspec
-from touchline.lab import runner
+from touchline.lab import judging
 from touchline.lab.records import BetAttempt, append_lines, read_lines
 
-honest = runner.check
+honest = judging.check
 
 async def check(dsn, history, tolerance):
     first = next(attempt for attempt in read_lines(history, BetAttempt) if attempt.status == 201)
@@ -50,7 +50,7 @@ async def check(dsn, history, tolerance):
     append_lines(history, [msgspec.structs.replace(first, key="planted", bet=bet)])
     return await honest(dsn, history, tolerance)
 
-runner.check = check
+judging.check = check
 from touchline.cli import main
 main()
 """

@@ -33,7 +33,7 @@ from touchline.lab.records import (
     read_whole,
 )
 
-ARCHITECTURES: Final = {"poll": "V0", "stream": "V1", "global": "V3"}
+ARCHITECTURES: Final = {"poll": "V0", "stream": "V1", "global": "V3", "poll and stream": "V0 and V1"}
 KINDS: Final = {  # in the order that they are told in
     "odds": "polls",
     "bet": "bets",

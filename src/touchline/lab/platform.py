@@ -105,6 +105,14 @@ class Platform:
         instance = self.instance
         return {part.name: part.pid for part in instance.parts} | {"supervisor": instance.pid}
 
+    async def rebuilt(self) -> str | None:
+        """Fold the facts anew and compare; return None where that gives what stands, else what was said of it."""
+        try:
+            await self._run("rebuild", "--verify")
+        except PlatformAway as differs:
+            return str(differs)
+        return None
+
     async def healthy(self) -> bool:
         """Tell whether every part answers."""
         try:

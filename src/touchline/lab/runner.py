@@ -7,7 +7,6 @@ import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass, field
-from fractions import Fraction
 from pathlib import Path
 from typing import Any, Final
 
@@ -15,13 +14,15 @@ import asyncpg
 
 from touchline.lab import report
 from touchline.lab.accounts import ACCOUNTS_MAX, Accounts, AccountsRefused
-from touchline.lab.bets_judged import Tolerance
-from touchline.lab.checker import CannotCheck, check
+from touchline.lab.bettors import Player
+from touchline.lab.checker import CannotCheck
 from touchline.lab.clock import monotonic_s, utc_now
 from touchline.lab.crowd import GeneratorFailed
 from touchline.lab.desk import DeskRefused
 from touchline.lab.distant import Distant, ServerAt, distant_postgres
+from touchline.lab.evidence import ARCHITECTURES
 from touchline.lab.faults import NotMended
+from touchline.lab.judging import judge, together
 from touchline.lab.market_maker import FeedRefused, MarketMaker
 from touchline.lab.meters import meter
 from touchline.lab.platform import Platform, PlatformAway
@@ -38,6 +39,7 @@ DB_LATENCY_MS_MAX: Final = 1_000.0
 GENERATORS_MAX: Final = 32
 ACCOUNTS: Final[Mapping[Size, int]] = {"smoke": 20, "full": ACCOUNTS_MAX}
 RUNS: Final = Path("lab-runs")
+FIRST: Final = "poll"  # the architecture that data_dir is of; another keeps its books beside it
 
 
 class CannotRun(Exception):
@@ -78,7 +80,20 @@ class Asked:
             found.append(
                 "--running: a platform that runs keeps its settings; leave it out to start one of the lab's"
             )
+        runs_on = self.scenario.architectures
+        if not self.scenario.in_turn and self.architecture not in runs_on and self.architecture in ARCHITECTURES:
+            on = " and ".join(runs_on)
+            found.append(f"--architecture {self.architecture}: {self.scenario.name} runs on {on}")
         return found
+
+    def first(self) -> str:
+        """Return the architecture that the run begins with."""
+        return self.scenario.architectures[0] if self.scenario.in_turn else self.architecture
+
+    def home(self, architecture: str) -> Path:
+        """Return where a platform keeps its books: those of one architecture are not another's."""
+        beside = self.data_dir.with_name(f"{self.data_dir.name}-{architecture}")
+        return self.data_dir if self.running or architecture == FIRST else beside
 
     def parameters(self) -> dict[str, Any]:
         """Return the scenario's parameters."""
@@ -147,15 +162,16 @@ def _report(run_dir: Path) -> None:
 
 async def _run(asked: Asked, run_dir: Path, screen: Screen, server_at: ServerAt) -> Checks:
     async with AsyncExitStack() as stack:
-        platform, distant = await _platform(asked, stack, screen, server_at)
+        platform, distant = await _platform(asked, asked.first(), stack, screen, server_at)
         instance = platform.instance
         dsn = distant.server.dsn if distant else instance.postgres
+        in_turn = " and ".join(asked.scenario.architectures) if asked.scenario.in_turn else ""
         run = Run(
             scenario=asked.scenario.name,
             size=asked.size,
             seed=asked.seed,
             started_at=utc_now(),
-            architecture=instance.architecture,
+            architecture=in_turn or instance.architecture,
             settings={} if asked.running else platform.told_settings,
             commit=await commit(),
             versions=await versions(dsn, instance.valkey),
@@ -164,11 +180,12 @@ async def _run(asked: Asked, run_dir: Path, screen: Screen, server_at: ServerAt)
         )
         write_whole(run_dir / RUN, run)
         try:
-            lab = await _lab(asked, run, run_dir, platform, dsn, distant, stack, screen)
+            lab = await _lab(asked, run, run_dir, platform, distant, stack, screen)
+            lab.moving = lambda lab, to: _move(asked, lab, to, stack, server_at)
             async with _metered(lab):
                 await asked.scenario.act(lab)
             screen.doing("checking")
-            checks = await check(dsn, run_dir / BETS, _tolerance(run))
+            checks = together([*lab.checks, (lab.platform.instance.architecture, await judge(lab))])
             write_whole(run_dir / CHECKS, checks)
             run.complete = True
         finally:
@@ -184,11 +201,12 @@ def _beside(asked: Asked) -> dict[str, Any]:
 
 
 async def _platform(
-    asked: Asked, stack: AsyncExitStack, screen: Screen, server_at: ServerAt
+    asked: Asked, architecture: str, stack: AsyncExitStack, screen: Screen, server_at: ServerAt
 ) -> tuple[Platform, Distant | None]:
     """Return a platform that runs, and its database where that is delayed."""
-    settings = {"architecture": asked.architecture, **asked.scenario.settings, **asked.settings}
-    platform = Platform(asked.data_dir, settings)
+    settings = {"architecture": architecture, **asked.scenario.settings, **asked.settings}
+    home = asked.home(architecture)
+    platform = Platform(home, settings)
     if asked.running:
         if not await platform.healthy():
             raise PlatformAway(f"no platform runs well in {asked.data_dir}; touchline up starts one")
@@ -196,7 +214,7 @@ async def _platform(
     distant = None
     if asked.db_latency_ms:
         screen.doing("starting PostgreSQL")
-        context = distant_postgres(server_at, asked.data_dir / "distant", asked.db_latency_ms)
+        context = distant_postgres(server_at, home / "distant", asked.db_latency_ms)
         distant = await stack.enter_async_context(context)
         platform.settings["postgres"] = distant.dsn
     screen.doing("starting the platform")
@@ -210,18 +228,12 @@ async def _lab(
     run: Run,
     run_dir: Path,
     platform: Platform,
-    dsn: str,
     distant: Distant | None,
     stack: AsyncExitStack,
     screen: Screen,
 ) -> Lab:
     """Return what the scenario works with: players with money, live markets, a place to record."""
-    address = platform.instance.address
-    accounts = Accounts(address, asked.data_dir)
-    stack.push_async_callback(accounts.close)
-    players = await accounts.players(ACCOUNTS[asked.size], screen.counted)
-    maker = MarketMaker(address, await accounts.log_in("feed"), str(asked.seed))
-    stack.push_async_callback(maker.close)
+    players, maker = await _people(asked, platform, stack, screen)
     recorder = Recorder(run_dir)
     stack.callback(recorder.close)
     return Lab(
@@ -230,7 +242,7 @@ async def _lab(
         began_s=monotonic_s() - (utc_now() - run.started_at).total_seconds(),
         keys=f"{run.started_at:%Y%m%d%H%M%S%f}",
         platform=platform,
-        dsn=(lambda: dsn) if distant or asked.running else (lambda: platform.instance.postgres),
+        dsn=_dsn(platform, distant),
         players=players,
         maker=maker,
         recorder=recorder,
@@ -238,7 +250,47 @@ async def _lab(
         generators=asked.generators,
         pids=distant.pids() if distant else {},
         markets=await maker.open_markets(asked.scenario.markets),
+        history=run_dir / BETS,
     )
+
+
+async def _people(
+    asked: Asked, platform: Platform, stack: AsyncExitStack, screen: Screen
+) -> tuple[Sequence[Player], MarketMaker]:
+    """Return players with money on a platform, and a feed of it."""
+    address = platform.instance.address
+    accounts = Accounts(address, platform.data_dir)
+    stack.push_async_callback(accounts.close)
+    players = await accounts.players(ACCOUNTS[asked.size], screen.counted)
+    maker = MarketMaker(address, await accounts.log_in("feed"), str(asked.seed))
+    stack.push_async_callback(maker.close)
+    return players, maker
+
+
+def _dsn(platform: Platform, distant: Distant | None) -> Callable[[], str]:
+    """Return where PostgreSQL is, past any delay, at any time; also while the platform is being started again."""
+    last = distant.server.dsn if distant else platform.instance.postgres
+
+    def dsn() -> str:
+        nonlocal last
+        if distant is None:
+            with suppress(PlatformAway):
+                last = platform.instance.postgres
+        return last
+
+    return dsn
+
+
+async def _move(asked: Asked, lab: Lab, architecture: str, stack: AsyncExitStack, server_at: ServerAt) -> None:
+    """Have the books of the platform that `lab` loads judged, stop it, and have `lab` load one of another kind."""
+    lab.screen.doing("checking")
+    lab.checks.append((lab.platform.instance.architecture, await judge(lab)))
+    await lab.platform.stop()
+    platform, distant = await _platform(asked, architecture, stack, lab.screen, server_at)
+    lab.platform, lab.dsn, lab.pids = platform, _dsn(platform, distant), distant.pids() if distant else {}
+    lab.players, lab.maker = await _people(asked, platform, stack, lab.screen)
+    lab.markets = await lab.maker.open_markets(asked.scenario.markets)
+    lab.history = lab.run_dir / f"{architecture}-{BETS}"
 
 
 @asynccontextmanager
@@ -272,13 +324,6 @@ async def _beside_it(work: Callable[[], Any]) -> AsyncIterator[None]:
         task.cancel()
         with suppress(asyncio.CancelledError):
             await task
-
-
-def _tolerance(run: Run) -> Tolerance:
-    """Return by how much a price may have moved, at the most lenient of the run's settings."""
-    name = "odds_tolerance_pct"
-    found = [run.settings.get(name, "0"), *(step.settings.get(name, "0") for step in run.steps)]
-    return Tolerance(odds_pct=max(Fraction(text) for text in found))
 
 
 def first_violations(checks: Checks, at_most: int) -> list[str]:

@@ -18,10 +18,10 @@ from touchline.lab.clock import monotonic_s
 from touchline.lab.crowd import Crowd, shares
 from touchline.lab.generator import BALANCE_INTERVAL_S, BET_INTERVAL_S, POLL_INTERVAL_S, Orders
 from touchline.lab.market_maker import MarketMaker
-from touchline.lab.platform import Platform
+from touchline.lab.platform import Platform, PlatformAway
 from touchline.lab.progress import Screen
 from touchline.lab.recorder import Recorder
-from touchline.lab.records import BETS, RUN, Fault, Run, Size, Step, StepResult, write_whole
+from touchline.lab.records import BETS, RUN, Checks, Fault, Run, Size, Step, StepResult, write_whole
 
 START_S: Final = 1.0  # in which generators start, and a little more for each user
 START_S_PER_USER: Final = 0.0004
@@ -58,6 +58,10 @@ class Lab:
     generators: int = 2
     pids: dict[str, int] = field(default_factory=dict)  # of what runs beside the platform
     markets: list[str] = field(default_factory=list)
+    history: Path = Path(BETS)  # where every attempt at a bet on this platform goes
+    first_step: int = 0  # of this platform: what is left to chance begins with it
+    moving: Callable[["Lab", str], Awaitable[None]] | None = None
+    checks: list[tuple[str, Checks]] = field(default_factory=list)  # of the platforms that were left
 
     @property
     def size(self) -> Size:
@@ -68,11 +72,6 @@ class Lab:
     def pushed(self) -> bool:
         """Whether the platform pushes prices."""
         return self.platform.instance.architecture == "stream"
-
-    @property
-    def history(self) -> Path:
-        """Where every attempt at a bet goes."""
-        return self.run_dir / BETS
 
     def parameter(self, name: str) -> Any:
         """Return one of the scenario's parameters."""
@@ -99,6 +98,18 @@ class Lab:
         """Put something that the scenario concludes on record."""
         self.run.findings[name] = value
         self.save()
+
+    async def move_to(self, architecture: str) -> None:
+        """Have this platform's books checked, leave it, and load one of another architecture as if at the start.
+
+        Raises:
+            PlatformAway: it does not stop, or the other does not start.
+            CannotCheck: the books can't be read.
+        """
+        if self.moving is None:
+            raise PlatformAway("a platform that runs already is the only one")
+        await self.moving(self, architecture)
+        self.first_step = len(self.run.steps)
 
     async def restart(self, settings: Mapping[str, str]) -> None:
         """Stop the platform and start it with other settings above those it has; accounts and books stay.
@@ -169,12 +180,13 @@ class Lab:
 
     def _orders(self, step: Step, load: Load, starts_s: float) -> Orders:
         number = len(self.run.steps)
+        chance = number - self.first_step
         return Orders(
             address=self.platform.instance.address,
             run_began_s=self.began_s,
             starts_at_s=self.began_s + starts_s,
             ends_at_s=self.began_s + step.ends_s,
-            seed=f"{self.run.seed}:{number}",
+            seed=f"{self.run.seed}:{chance}",
             keys=f"{self.keys}-{number}",
             first_user=0,
             users=load.users,
@@ -221,3 +233,5 @@ class Scenario:
     markets: int = 20
     many_users: bool = False  # whether --users may name several steps
     own_platform: bool = False  # whether it restarts the platform or breaks it, which is no guest's right
+    architectures: Sequence[str] = ("poll", "stream")  # that it can be run on
+    in_turn: bool = False  # whether it is run on all of them, one after another
