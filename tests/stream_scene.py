@@ -1,15 +1,19 @@
 """A platform whose markets have their authority in Valkey, everything else in memory."""
 
+import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
 from tests.clock import HandClock
 from tests.scene import Stores, memory_stores
+from touchline.adapters.board_markets import BoardMarkets
 from touchline.adapters.memory.settlements import MemorySettlements
 from touchline.adapters.memory.tables import Tables
 from touchline.adapters.valkey.history import ValkeyHistory
 from touchline.adapters.valkey.markets import ValkeyMarkets
+from touchline.adapters.valkey.stream import ValkeyOddsStream
+from touchline.core.delivery import Board
 from touchline.core.errors import Code, Rejection
 from touchline.core.ids import MarketId, MessageId
 from touchline.core.market import Market
@@ -46,23 +50,44 @@ class SettlementsElsewhere(MemorySettlements):
 @asynccontextmanager
 async def stream_markets(valkey_url: str) -> AsyncIterator[Stores]:
     """Yield a platform whose markets are in the empty Valkey at `valkey_url`."""
+    async with _authority(valkey_url) as (authority, stores):
+        yield stores(authority)
+
+
+@asynccontextmanager
+async def board_markets(valkey_url: str) -> AsyncIterator[Stores]:
+    """Yield a platform whose markets are in the empty Valkey at `valkey_url`, read from a board."""
+    stream = ValkeyOddsStream(valkey_url, TIMEOUT_MS)
+    async with _authority(valkey_url) as (authority, stores):
+        markets = BoardMarkets(Board(), stream, authority, HandClock())
+        following = asyncio.create_task(markets.follow())
+        try:
+            yield stores(markets)
+        finally:
+            following.cancel()
+            await asyncio.gather(following, return_exceptions=True)
+            await stream.close()
+
+
+@asynccontextmanager
+async def _authority(valkey_url: str) -> AsyncIterator[tuple[ValkeyMarkets, Callable[[MarketStore], Stores]]]:
+    """Yield an authority with no markets, and what makes a platform's stores of a way to read it."""
     clock, tables = HandClock(), Tables()
-    markets = ValkeyMarkets(valkey_url, TIMEOUT_MS, clock)
+    authority = ValkeyMarkets(valkey_url, TIMEOUT_MS, clock)
     history = ValkeyHistory(valkey_url, TIMEOUT_MS)
-    await markets.begin()
+    await authority.begin()
 
     async def versions(market_id: MarketId) -> list[tuple[int, str]]:
         kept = [entry.changed for entry in await history.waiting(1_000)]
         mine = [market for market in kept if isinstance(market, Market) and market.market_id == market_id]
         return sorted({(market.odds_version, market.status.value) for market in mine})
 
+    def stores(markets: MarketStore) -> Stores:
+        settlements = SettlementsElsewhere(tables, clock, markets)
+        return replace(memory_stores(clock, tables), markets=markets, settlements=settlements, history=versions)
+
     try:
-        yield replace(
-            memory_stores(clock, tables),
-            markets=markets,
-            settlements=SettlementsElsewhere(tables, clock, markets),
-            history=versions,
-        )
+        yield authority, stores
     finally:
-        await markets.close()
+        await authority.close()
         await history.close()

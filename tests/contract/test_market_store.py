@@ -1,4 +1,4 @@
-"""The `MarketStore` contract, on memory, on PostgreSQL and on Valkey."""
+"""The `MarketStore` contract, on memory, on PostgreSQL, on Valkey, and on a board that follows Valkey."""
 
 import asyncio
 from collections.abc import AsyncIterator
@@ -22,7 +22,7 @@ from tests.scene import (
     price,
     superuser,
 )
-from tests.stream_scene import stream_markets
+from tests.stream_scene import board_markets, stream_markets
 from touchline.adapters.postgres.markets import CHANGES_MAX
 from touchline.core.errors import Code, Fault, Rejection
 from touchline.core.event import Event, EventStatus
@@ -35,10 +35,13 @@ from touchline.wire.odds_v1 import MarketV1, market_to_wire
 MESSAGE = MessageId("message-1")
 
 
-@pytest.fixture(params=["memory", "database_dsn", "valkey_url"])
+@pytest.fixture(params=["memory", "postgres", "valkey", "board"])
 def address(request: pytest.FixtureRequest) -> tuple[str, str]:
     """What the markets are kept in, and its address."""
-    return request.param, "" if request.param == "memory" else request.getfixturevalue(request.param)
+    if request.param == "memory":
+        return request.param, ""
+    fixture = "database_dsn" if request.param == "postgres" else "valkey_url"
+    return request.param, request.getfixturevalue(fixture)
 
 
 @pytest_asyncio.fixture
@@ -48,7 +51,8 @@ async def stores(address: tuple[str, str]) -> AsyncIterator[Stores]:
     if kind == "memory":
         yield memory_stores()
         return
-    async with stream_markets(url) if kind == "valkey_url" else postgres_stores(url) as made:
+    over = {"postgres": postgres_stores, "valkey": stream_markets, "board": board_markets}
+    async with over[kind](url) as made:
         yield made
 
 

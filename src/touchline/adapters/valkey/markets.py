@@ -82,9 +82,9 @@ class ValkeyMarkets:
 
     async def events(self, status: str | None) -> list[tuple[Event, list[Market]]]:
         """See `ports.MarketStore`."""
-        newest: list[Event] = []
-        for first in range(0, await self._call("ZCARD", records.MADE), EVENTS_MAX):
-            names = await self._call("ZREVRANGE", records.MADE, first, first + EVENTS_MAX - 1)
+        newest, first = list[Event](), 0
+        while names := await self._call("ZREVRANGE", records.MADE, first, first + EVENTS_MAX - 1):
+            first += EVENTS_MAX
             found = await self._records([records.event_key(EventId(name.decode())) for name in names])
             events = [records.event_of(record) for record in found if record is not None]
             newest += [event for event in events if status is None or event.status.value == status]
@@ -212,7 +212,7 @@ class ValkeyMarkets:
 
     async def _records(self, keys: Sequence[str]) -> list[bytes | None]:
         found: list[bytes | None] = []
-        for first in range(0, len(keys), AT_ONCE_MAX):
+        for first in range(0, len(keys) or 1, AT_ONCE_MAX):
             epoch, *some = await self._call("MGET", records.EPOCH, *keys[first : first + AT_ONCE_MAX])
             if epoch is None:
                 raise Outage("the odds' authority")
