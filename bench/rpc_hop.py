@@ -1,6 +1,6 @@
 """What the hop from a pod to a shard's writer leaves of a ledger's rate: in this process, and in another over TCP.
 
-The ledger is the one in memory, so that the hop is most of what is measured. `rpc_hop.py serve` is the other process.
+The ledger is the one in memory, so that the hop is most of what is measured. `serve` makes it the other process.
 """
 
 import asyncio
