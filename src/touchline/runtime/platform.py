@@ -22,6 +22,7 @@ from touchline.runtime.discovery import write_targets
 from touchline.runtime.files import write_private
 from touchline.runtime.instance import Instance, PartRecord, write_instance
 from touchline.runtime.keeper import Kept, Notice, State, Tell
+from touchline.runtime.ladder import ladder_parts, primary_options
 from touchline.runtime.postgres import PostgresServer
 from touchline.runtime.process import PartFailed, started_at
 from touchline.runtime.roles import RolePart, prepare
@@ -54,13 +55,15 @@ class Platform:
         self._ready = False
         self._secret_file = settings.data_dir / SIGNING_KEY_FILE if not settings.token_secret else None
         room = {"max_connections": str(max(CONNECTIONS_MIN, _connections(settings)))}
-        postgres = None if settings.postgres else PostgresServer(settings.data_dir, options=room)
+        self._options = {**room, **primary_options(settings)}
+        postgres = None if settings.postgres else PostgresServer(settings.data_dir, options=self._options)
         valkey = None if settings.valkey else ValkeyServer(settings.data_dir)
         self._postgres = postgres
         self._valkey = valkey
         self._odds = _own_odds(settings)
         servers = (postgres, valkey, self._odds)
         self._servers = [Kept(part, self._turned) for part in servers if part is not None]
+        self._ladder: list[Kept] = []
         self._pods: list[Kept] = []
         self._gateways: list[Kept] = []
         self._workers: list[Kept] = []
@@ -71,7 +74,7 @@ class Platform:
     @property
     def parts(self) -> list[Kept]:
         """Every part, in the order of their start."""
-        return [*self._servers, *self._workers, *self._pods, *self._gateways, *self._front]
+        return [*self._servers, *self._ladder, *self._workers, *self._pods, *self._gateways, *self._front]
 
     @property
     def address(self) -> str:
@@ -85,7 +88,10 @@ class Platform:
             PartFailed: a part did not come up; what was started stays until `stop`.
         """
         await _all(kept.begin for kept in self._servers)
-        self.settings = self._resolved()
+        ladder = ladder_parts(self.settings, self._postgres, self._options)
+        self._ladder = [Kept(part, self._turned) for part in ladder.all]
+        await _all(kept.begin for kept in self._ladder)
+        self.settings = ladder.resolve(self._resolved())
         self._tell(Notice(PREPARE, State.STARTING))
         await prepare(self.settings)
         self._tell(Notice(PREPARE, State.READY))
@@ -112,7 +118,7 @@ class Platform:
         await _all(kept.stop for kept in self._front)
         await _all(kept.stop for kept in (*self._gateways, *self._pods))
         await _all(kept.stop for kept in self._workers)
-        for kept in reversed(self._servers):
+        for kept in reversed([*self._servers, *self._ladder]):
             await kept.stop()
 
     async def restart(self) -> None:

@@ -50,11 +50,11 @@ class PostgresServer:
     `port` 0 takes a free one. `options` are configuration parameters on top of `OPTIONS`.
     """
 
-    name: Final = NAME
+    name = NAME
 
     def __init__(self, data_dir: Path, port: int = 0, options: Mapping[str, str] | None = None) -> None:
         self.port = port or free_port()
-        self.log = data_dir / "logs" / f"{NAME}.log"
+        self.log = data_dir / "logs" / f"{self.name}.log"
         self._data_dir = data_dir
         self._account = unprivileged()
         self.home = self._choose_home()
@@ -81,8 +81,7 @@ class PostgresServer:
         self._data_dir.joinpath("logs").mkdir(parents=True, exist_ok=True)
         binaries = await asyncio.to_thread(self._reachable_binaries)
         await end_leftovers(self.cluster)
-        if not self.cluster.is_dir():
-            await self._initialise(binaries)
+        await self._make_cluster(binaries)
         argv = [str(binaries / "postgres"), "-D", str(self.cluster)]
         for name, value in self._options.items():
             argv += ["-c", f"{name}={value}"]
@@ -105,7 +104,10 @@ class PostgresServer:
         await asyncio.to_thread(shutil.rmtree, self.home, True)
         self._password_file.unlink(missing_ok=True)
 
-    async def _initialise(self, binaries: Path) -> None:
+    async def _make_cluster(self, binaries: Path) -> None:
+        """Have a cluster in its place, whole."""
+        if self.cluster.is_dir():
+            return
         hand_over(self.home, self._account)
         unfinished = self.home / "cluster.unfinished"
         shutil.rmtree(unfinished, ignore_errors=True)
@@ -128,17 +130,25 @@ class PostgresServer:
     def _program(self, argv: tuple[str, ...], stop_signal: signal.Signals) -> Program:
         environ = {"PATH": os.environ.get("PATH", os.defpath), "LC_ALL": "C", "TZ": "UTC"}
         return Program(
-            NAME, argv, self.log, environ, self._account, cwd=self.home, stop_signal=stop_signal, stop_timeout_s=60
+            self.name,
+            argv,
+            self.log,
+            environ,
+            self._account,
+            cwd=self.home,
+            stop_signal=stop_signal,
+            stop_timeout_s=60,
         )
 
     def _choose_home(self) -> Path:
-        home = self._data_dir.resolve() / NAME
+        home = self._data_dir.resolve() / self.name
         if home.joinpath("cluster").is_dir() or can_reach(self._account, home):
             return home
-        elsewhere = self._data_dir / f"{NAME}.home"  # a name of its own: a data_dir made anew finds no old books
+        # A home with a name of its own: a data_dir made anew finds no old books.
+        elsewhere = self._data_dir / f"{self.name}.home"
         if not elsewhere.exists():
             self._data_dir.mkdir(parents=True, exist_ok=True)
-            home = ROOT_HOME / secrets.token_hex(8) / NAME
+            home = ROOT_HOME / secrets.token_hex(8) / self.name
             for above in (ROOT_HOME, home.parent):
                 above.mkdir(parents=True, exist_ok=True)
                 above.chmod(0o711)

@@ -23,6 +23,7 @@ from touchline.runtime.addresses import is_free
 from touchline.runtime.control import Answer, Failure, Request, Say, failure_of, listening
 from touchline.runtime.instance import Instance, end_stale, forget_instance, read_instance
 from touchline.runtime.keeper import Notice, Tell
+from touchline.runtime.ladder import missing_part
 from touchline.runtime.platform import Platform
 from touchline.runtime.postgres import PostgresServer
 from touchline.runtime.process import PartFailed, trim
@@ -53,6 +54,8 @@ async def supervise(settings: Settings, *, fresh: bool, tell: Tell, ready: Calla
         await asyncio.to_thread(_end_last, data_dir)
         if settings.port and not is_free(settings.port):
             raise CannotStart(f"port {settings.port} is taken; free it, or choose another with --port")
+        if missing := missing_part(settings):
+            raise CannotStart(missing)
         if fresh:
             await _forget_books(settings)
 

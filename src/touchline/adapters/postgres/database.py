@@ -7,7 +7,7 @@ Invariant: at most `waiters_max` requests wait for a connection, none longer tha
 import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
-from typing import Any, Final
+from typing import Any, Final, Self
 
 import asyncpg
 
@@ -16,6 +16,7 @@ from touchline.core.errors import Fault, Outage
 COMMAND_TIMEOUT_S: Final = 15
 CLOSE_TIMEOUT_S: Final = 5
 LOCK_TIMEOUT_MS: Final = 5_000
+STATEMENTS_MAX: Final = 100  # prepared and kept by a connection
 QUERIES_MAX: Final = 10_000_000  # of one connection, then a new one takes its place
 # What a server that is away, starting, stopping or out of room answers; all are safe to retry with the same key.
 AWAY: Final = (
@@ -33,11 +34,17 @@ AWAY: Final = (
 
 
 class Database:
-    """One PostgreSQL, reached through a bounded pool."""
+    """One PostgreSQL, reached through a bounded pool.
 
-    def __init__(self, pool: asyncpg.Pool, dsn: str, pool_size: int, waiters_max: int, wait_s: float) -> None:
+    With a pooler of transactions between, whose connection it is may change with each statement or transaction:
+    nothing is kept prepared there, and `dsn` goes past it, for what needs a session.
+    """
+
+    def __init__(
+        self, pool: asyncpg.Pool, dsn: str, pooler_dsn: str, pool_size: int, waiters_max: int, wait_s: float
+    ) -> None:
         self.dsn = dsn
-        self.pool_dsn = dsn
+        self.pool_dsn = pooler_dsn or dsn
         self._pool = pool
         self._pool_size = pool_size
         self._lent = 0
@@ -47,11 +54,23 @@ class Database:
 
     @classmethod
     async def connect(
-        cls, dsn: str, *, pool_size: int = 10, waiters_max: int = 1_000, wait_s: float = 5, name: str = "touchline"
-    ) -> "Database":
-        """Return the database at `dsn`; no connection is made before the first is needed."""
+        cls,
+        dsn: str,
+        *,
+        pool_size: int = 10,
+        waiters_max: int = 1_000,
+        wait_s: float = 5,
+        name: str = "touchline",
+        pooler_dsn: str = "",
+    ) -> Self:
+        """Return the database at `dsn`; no connection is made before the first is needed.
+
+        `pooler_dsn` is that of a pooler of transactions before it, empty where there is none.
+        """
+        # What a pooler's connections are to have is the pooler's to say: they are nobody's own.
+        session = {} if pooler_dsn else {"lock_timeout": str(LOCK_TIMEOUT_MS), "jit": "off"}
         pool = await asyncpg.create_pool(
-            dsn,
+            pooler_dsn or dsn,
             min_size=0,
             max_size=pool_size,
             timeout=wait_s,
@@ -59,9 +78,10 @@ class Database:
             max_inactive_connection_lifetime=0,
             max_queries=QUERIES_MAX,
             reset=_as_it_is,
-            server_settings={"application_name": name, "lock_timeout": str(LOCK_TIMEOUT_MS), "jit": "off"},
+            server_settings={"application_name": name, **session},
+            statement_cache_size=0 if pooler_dsn else STATEMENTS_MAX,
         )
-        return cls(pool, dsn, pool_size, waiters_max, wait_s)
+        return cls(pool, dsn, pooler_dsn, pool_size, waiters_max, wait_s)
 
     @property
     def connections(self) -> int:
