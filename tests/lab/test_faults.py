@@ -57,7 +57,7 @@ async def suffered(own: OwnPlatform, name: str, run_dir: Path) -> tuple[Fault, d
     """Break something while it is watched, settle what was bet on, and have the checker look."""
     async with stage(own, run_dir) as on:
         async with on.watch.running():
-            fault, seen = await suffer(on, name)
+            fault, seen = await suffer(on, *FAULTS[name])
         await on.desk.settle(on.offer.market_id, {"home": "won", "draw": "lost", "away": "lost"})
         await on.desk.until_settled(on.offer.market_id, None, 60)
     checks = await check(own.instance.postgres, run_dir / BETS)

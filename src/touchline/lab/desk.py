@@ -103,6 +103,14 @@ class Desk:
             await asyncio.sleep(POLL_S)
         raise DeskRefused(f"settlement of {market_id} did not come on in {within_s:g} s: {done} bets worked")
 
+    async def token(self, role: str) -> str:
+        """Return a token of a demo account's.
+
+        Raises:
+            DeskRefused: the platform gives none.
+        """
+        return await self._token(role)
+
     async def _feed(self, kind: str, event_id: str, **fields: object) -> None:
         message = {"kind": kind, "message_id": uuid.uuid4().hex, "occurred_at": utc_now(), "event_id": event_id}
         await self._call("POST", "/feed/messages", [message | fields], role="feed")

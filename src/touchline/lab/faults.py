@@ -20,7 +20,7 @@ from touchline.lab.desk import Desk, DeskRefused
 from touchline.lab.records import Fault, Size
 from touchline.lab.rude_clients import drip, sip
 from touchline.lab.slips import Bettor, Offer, Slips, again
-from touchline.lab.watch import KINDS, Watch
+from touchline.lab.watch import Watch
 
 POLL_S: Final = 0.02
 BACK_WITHIN_S: Final = 60.0  # a part that was killed
@@ -98,32 +98,35 @@ class Stage:
 Breaking = Callable[[Stage], Awaitable[dict[str, Any]]]
 
 
-async def suffer(stage: Stage, name: str) -> tuple[Fault, dict[str, Any]]:
-    """Break something by its name in `FAULTS` and wait until it is whole; return the fault and what users saw.
+async def suffer(stage: Stage, what: str, breaking: Breaking) -> tuple[Fault, dict[str, Any]]:
+    """Break something and wait until it is whole; return the fault and what users saw.
 
     Raises:
         NotMended: it did not become whole.
         DeskRefused: the platform did not do what the fault needs.
     """
-    what, breaking = FAULTS[name]
     await asyncio.sleep(stage.extent.calm_s)
     at_s = stage.slips.elapsed_s()
     found = await breaking(stage)
     mended_s = stage.slips.elapsed_s()
     if not await stage.watch.until_whole(mended_s, WHOLE_WITHIN_S):
         raise NotMended(f"{WHOLE_WITHIN_S:g} s after this there were still failures: {what}")
-    seen = {kind: stage.watch.seen(kind, at_s, stage.slips.elapsed_s()) for kind in KINDS}
+    seen = {kind: stage.watch.seen(kind, at_s, stage.slips.elapsed_s()) for kind in stage.watch.kinds}
     whole_s = [at_s + one.whole_again_s for one in seen.values() if one and one.whole_again_s is not None]
     fault = Fault(at_s=round(at_s, 3), until_s=round(max([mended_s, *whole_s]), 3), what=what)
     return fault, {"fault": what, **found, **seen}
 
 
-async def kill_postgres(stage: Stage) -> dict[str, Any]:
-    """Kill PostgreSQL once; it is started again at once."""
-    killed = await stage.until_running("postgres")
-    await stage.kill("postgres")
-    await stage.until_running("postgres", other_than=killed)
-    return {}
+def killing(part: str) -> Breaking:
+    """Return the fault of a part that is killed once, and is started again at once."""
+
+    async def kill(stage: Stage) -> dict[str, Any]:
+        killed = await stage.until_running(part)
+        await stage.kill(part)
+        await stage.until_running(part, other_than=killed)
+        return {}
+
+    return kill
 
 
 async def keep_killing_postgres(stage: Stage) -> dict[str, Any]:
@@ -134,14 +137,6 @@ async def keep_killing_postgres(stage: Stage) -> dict[str, Any]:
         kills += 1
         await asyncio.sleep(POLL_S)
     return {"kills": kills}
-
-
-async def kill_valkey(stage: Stage) -> dict[str, Any]:
-    """Kill Valkey: every session is lost with it."""
-    killed = await stage.until_running("valkey")
-    await stage.kill("valkey")
-    await stage.until_running("valkey", other_than=killed)
-    return {}
 
 
 async def fill_valkey(stage: Stage) -> dict[str, Any]:
@@ -160,22 +155,30 @@ async def fill_valkey(stage: Stage) -> dict[str, Any]:
     return {"evicted": evicted}
 
 
-async def kill_settlement(stage: Stage) -> dict[str, Any]:
-    """Kill the settlement worker again and again while it pays the bets of a market."""
+def killing_while_it_pays(part: str) -> Breaking:
+    """Return the fault of a part that is killed again and again while the bets of a market are paid."""
+
+    async def kill(stage: Stage) -> dict[str, Any]:
+        return await _kill_while_it_pays(stage, part)
+
+    return kill
+
+
+async def _kill_while_it_pays(stage: Stage, part: str) -> dict[str, Any]:
     offer, bets = await stage.desk.open_market(), stage.extent.bets
     placed = await bet_on(stage, offer, bets)
     began_s = monotonic_s()
     await stage.desk.settle(offer.market_id, {"home": "won", "draw": "lost", "away": "lost"})
     kills: list[int] = []
     for number in range(1, stage.extent.kills + 1):
-        pid = await stage.until_running("settlement")
+        pid = await stage.until_running(part)
         after = placed * number // (stage.extent.kills + 1)
         done = await stage.desk.until_settled(offer.market_id, after, BACK_WITHIN_S)
         if done >= placed:
             break
         _signal([pid], signal.SIGKILL)
         kills.append(done)
-        await stage.until_running("settlement", other_than=pid)
+        await stage.until_running(part, other_than=pid)
     done = await stage.desk.until_settled(offer.market_id, None, BACK_WITHIN_S + placed / 50)
     took_s = round(monotonic_s() - began_s, 2)
     return {"bets": placed, "settled": done, "killed_after": kills, "settled_in_s": took_s}
@@ -203,18 +206,24 @@ async def freeze_pods(stage: Stage) -> dict[str, Any]:
 
 async def cut_clients_off(stage: Stage) -> dict[str, Any]:
     """Break clients off after their request, before its answer; each then asks again, with a key or without."""
-    keyed, keyless = stage.bettors[0], stage.bettors[1]
-    found = {}
-    for bettor, name in ((keyed, "with_key"), (keyless, "without_key")):
-        before = await _bets_of(stage, bettor)
-        for number in range(stage.extent.cut_off):
-            key = f"cut off {number} {monotonic_s()}" if name == "with_key" else None
-            asked = stage.slips.ask(bettor, stage.offer, STAKE, key)
-            lost = await stage.slips.send_and_vanish(bettor, asked, LINGERS_S[number % len(LINGERS_S)])
-            await stage.slips.send_until_answered(bettor, again(lost), BACK_WITHIN_S)
-        placed, meant = await _bets_of(stage, bettor) - before, stage.extent.cut_off
-        found[name] = {"meant": meant, "placed": placed, "placed_twice": placed - meant}
-    return found
+    keyless = await _cut_off(stage, stage.bettors[1], keyed=False)
+    return await cut_keyed_clients_off(stage) | {"without_key": keyless}
+
+
+async def cut_keyed_clients_off(stage: Stage) -> dict[str, Any]:
+    """Break clients off after their request, before its answer; each then asks again under its key."""
+    return {"with_key": await _cut_off(stage, stage.bettors[0], keyed=True)}
+
+
+async def _cut_off(stage: Stage, bettor: Bettor, *, keyed: bool) -> dict[str, int]:
+    before, meant = await _bets_of(stage, bettor), stage.extent.cut_off
+    for number in range(meant):
+        key = f"cut off {number} {monotonic_s()}" if keyed else None
+        asked = stage.slips.ask(bettor, stage.offer, STAKE, key)
+        lost = await stage.slips.send_and_vanish(bettor, asked, LINGERS_S[number % len(LINGERS_S)])
+        await stage.slips.send_until_answered(bettor, again(lost), BACK_WITHIN_S)
+    placed = await _bets_of(stage, bettor) - before
+    return {"meant": meant, "placed": placed, "placed_twice": placed - meant}
 
 
 async def be_slow(stage: Stage) -> dict[str, Any]:
@@ -275,11 +284,11 @@ def _signal(pids: Sequence[int], number: signal.Signals) -> None:
 
 
 FAULTS: Final[Mapping[str, tuple[str, Breaking]]] = {
-    "postgres-killed": ("PostgreSQL killed", kill_postgres),
+    "postgres-killed": ("PostgreSQL killed", killing("postgres")),
     "postgres-kept-down": ("PostgreSQL killed as often as it comes back", keep_killing_postgres),
-    "valkey-killed": ("Valkey killed", kill_valkey),
+    "valkey-killed": ("Valkey killed", killing("valkey")),
     "valkey-full": ("Valkey out of memory, evicting every session (allkeys-lru)", fill_valkey),
-    "settlement-killed": ("settlement worker killed while it pays", kill_settlement),
+    "settlement-killed": ("settlement worker killed while it pays", killing_while_it_pays("settlement")),
     "pods-unhealthy": ("every pod unhealthy", unready_pods),
     "pods-frozen": ("pods frozen, their connections open", freeze_pods),
     "clients-cut-off": ("clients cut off in mid-bet, asking again", cut_clients_off),

@@ -14,6 +14,11 @@ from urllib.parse import urlsplit
 CONNECT_TIMEOUT_S: Final = 5
 SLOW_BYTE_S: Final = 1.0
 SLOW_RECEIVE_BYTES: Final = 4_096  # the smallest that the kernel grants, about
+_PING: Final = b"\x89\x80\0\0\0\0"  # of a WebSocket client, masked by zeros
+_UPGRADE: Final = (
+    b"GET /stream HTTP/1.1\r\nHost: %b\r\nUpgrade: websocket\r\nConnection: Upgrade\r\n"
+    b"Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Version: 13\r\n\r\n"
+)
 _RESET: Final = struct.pack("ii", 1, 0)  # SO_LINGER: close at once, and tell the other side by a reset
 
 
@@ -58,6 +63,27 @@ async def sip(address: str, request: bytes, until: asyncio.Event) -> int:
     except (OSError, TimeoutError):
         pass  # as above
     return read
+
+
+async def subscribe_and_stall(address: str, message: bytes, until: asyncio.Event) -> bool:
+    """Subscribe to a stream and never read what it pushes; True where it was hung up on before `until`."""
+    loop = asyncio.get_running_loop()
+    upgrade = _UPGRADE % urlsplit(address).netloc.encode()
+    try:
+        async with _connected(address, SLOW_RECEIVE_BYTES) as sock:
+            await loop.sock_sendall(sock, upgrade + _text_frame(message))
+            while not await _is_set_within(until, SLOW_BYTE_S):
+                await loop.sock_sendall(sock, _PING)  # refused by a server that has hung up
+    except (OSError, TimeoutError):
+        return True
+    return False
+
+
+def _text_frame(message: bytes) -> bytes:
+    """Return a client's message of up to 65,535 bytes as one frame, masked by zeros (RFC 6455, 5.2 and 5.3)."""
+    size = len(message)
+    length = struct.pack("!B", 0x80 | size) if size < 126 else b"\xfe" + struct.pack("!H", size)
+    return b"\x81" + length + b"\0\0\0\0" + message
 
 
 @asynccontextmanager

@@ -1,4 +1,4 @@
-"""What users see meanwhile: a poll, a balance and a bet, ten times a second.
+"""What users see meanwhile: a poll, a balance, a bet, and a price that is pushed, ten times a second.
 
 Invariant: each look is sent at its own time whatever became of those before it, and at most `OUTSTANDING_MAX` of
 them are unanswered at once.
@@ -13,11 +13,13 @@ from typing import Final
 import msgspec
 
 from touchline.lab.slips import Bettor, Offer, Slips
+from touchline.lab.ticker import Ticker
 
 INTERVAL_S: Final = 0.1
 OUTSTANDING_MAX: Final = 300
 STEADY_S: Final = 1.0  # served without a break for so long, the platform is whole again
 KINDS: Final = ("odds", "balance", "bet")
+PUSH: Final = "push"  # from a new price of the feed's until it is shown; where prices are pushed
 
 
 class Look(msgspec.Struct, frozen=True):
@@ -49,13 +51,17 @@ class Seen(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Watch:
-    """Looks at the platform, from `running` on."""
+    """Looks at the platform, from `running` on; at pushes where there is a `ticker`."""
 
-    def __init__(self, slips: Slips, bettors: Sequence[Bettor], offer: Offer, stake: str) -> None:
+    def __init__(
+        self, slips: Slips, bettors: Sequence[Bettor], offer: Offer, stake: str, ticker: Ticker | None = None
+    ) -> None:
         self._slips = slips
         self._bettors = bettors
         self._offer = offer
         self._stake = stake
+        self.ticker = ticker
+        self.kinds = KINDS if ticker is None else (*KINDS, PUSH)
         self._looks: list[Look] = []
         self._pending: set[asyncio.Task[None]] = set()
 
@@ -95,7 +101,8 @@ class Watch:
         while self._slips.elapsed_s() < since_s + within_s:
             begin = max(since_s, self._slips.elapsed_s() - STEADY_S - INTERVAL_S)
             recent = [look for look in self._looks if look.t_s >= begin]
-            enough = all(sum(look.kind == kind for look in recent) >= STEADY_S / INTERVAL_S / 2 for kind in KINDS)
+            looks = Counter(look.kind for look in recent)
+            enough = all(looks[kind] >= STEADY_S / INTERVAL_S / 2 for kind in self.kinds)
             if enough and all(look.served for look in recent) and self._slips.elapsed_s() >= since_s + STEADY_S:
                 return True
             await asyncio.sleep(INTERVAL_S)
@@ -105,7 +112,7 @@ class Watch:
         loop = asyncio.get_running_loop()
         due, number = loop.time(), 0
         while True:
-            for kind in KINDS:
+            for kind in self.kinds:
                 bettor = self._bettors[number % len(self._bettors)]
                 number += 1
                 if len(self._pending) >= OUTSTANDING_MAX:
@@ -120,7 +127,9 @@ class Watch:
     async def _look(self, kind: str, bettor: Bettor) -> None:
         loop = asyncio.get_running_loop()
         t_s, began = self._slips.elapsed_s(), loop.time()
-        if kind == "bet":
+        if kind == PUSH and self.ticker is not None:
+            status, code = await self.ticker.tick()
+        elif kind == "bet":
             asked = self._slips.ask(bettor, self._offer, self._stake, key=f"watch {t_s:.6f}")
             sent = await self._slips.send(bettor, asked)
             status, code = sent.status, sent.code or ""

@@ -4,15 +4,19 @@ Invariant: what users saw of a fault is on record before the next one begins; at
 so that the checker sees each bet paid.
 """
 
+from collections.abc import Sequence
+from contextlib import nullcontext
 from dataclasses import asdict
 from typing import Any, Final
 
 from touchline.lab.desk import Desk
-from touchline.lab.faults import EXTENTS, FAULTS, WHOLE_WITHIN_S, Extent, Stage, suffer
+from touchline.lab.faults import EXTENTS, FAULTS, WHOLE_WITHIN_S, Breaking, Extent, Stage, suffer
 from touchline.lab.records import LineWriter
 from touchline.lab.scenario import Lab, Load, Scenario
 from touchline.lab.slips import Slips
-from touchline.lab.watch import KINDS, Seen, Watch
+from touchline.lab.stream_faults import STREAM_FAULTS, part_of
+from touchline.lab.ticker import Ticker
+from touchline.lab.watch import Seen, Watch
 
 WATCHING: Final = 4  # players who watch
 SUFFERING: Final = 6  # players whom faults happen to
@@ -32,6 +36,10 @@ async def break_everything(lab: Lab) -> None:
         try:
             offer = await desk.open_market()
             bettors = await desk.open_bettors(range(WATCHING + SUFFERING), FUNDS)
+            ticker = None
+            if lab.pushed:
+                ticked = await desk.open_market()
+                ticker = Ticker(slips.http, await desk.token("feed"), ticked.market_id)
             stage = Stage(
                 extent=extent,
                 pids=lab.platform.pids,
@@ -40,16 +48,19 @@ async def break_everything(lab: Lab) -> None:
                 slips=slips,
                 bettors=bettors[WATCHING:],
                 offer=offer,
-                watch=Watch(slips, bettors[:WATCHING], offer, STAKE),
+                watch=Watch(slips, bettors[:WATCHING], offer, STAKE, ticker),
             )
 
+            faults = _faults(lab)
+
             async def meanwhile() -> None:
-                async with stage.watch.running():
-                    await _suffer_all(lab, stage)
+                following = nullcontext() if ticker is None else ticker.running(instance.address)
+                async with following, stage.watch.running():
+                    await _suffer_all(lab, stage, faults)
 
             [users] = lab.parameter("users")
             load = Load(users=users, changes_per_s=lab.parameter("changes_per_s"))
-            await lab.step("faults", load, len(FAULTS) * (extent.hold_s + 2 * WHOLE_WITHIN_S), meanwhile=meanwhile)
+            await lab.step("faults", load, len(faults) * (extent.hold_s + 2 * WHOLE_WITHIN_S), meanwhile=meanwhile)
             for market_id in (*lab.markets, offer.market_id):
                 await desk.settle(market_id, RESULTS)
             for market_id in (*lab.markets, offer.market_id):
@@ -59,15 +70,27 @@ async def break_everything(lab: Lab) -> None:
             await desk.close()
 
 
-async def _suffer_all(lab: Lab, stage: Stage) -> None:
+def _faults(lab: Lab) -> list[tuple[str, Breaking]]:
+    """Return what can be broken in the platform that runs; tell what can't."""
+    if not lab.pushed:
+        return list(FAULTS.values())
+    there = lab.platform.pids()
+    skipped = [what for name, (what, _) in STREAM_FAULTS.items() if part_of(name) not in {None, *there}]
+    for what in skipped:
+        lab.screen.tell(f"  {what}: skipped, there is no such part in this platform")
+    lab.find("skipped", skipped)
+    return [fault for fault in STREAM_FAULTS.values() if fault[0] not in skipped]
+
+
+async def _suffer_all(lab: Lab, stage: Stage, faults: Sequence[tuple[str, Breaking]]) -> None:
     observations: list[dict[str, Any]] = []
-    for name, (what, _) in FAULTS.items():
-        lab.screen.doing(what, len(observations), len(FAULTS))
-        fault, seen = await suffer(stage, name)
+    for what, breaking in faults:
+        lab.screen.doing(what, len(observations), len(faults))
+        fault, seen = await suffer(stage, what, breaking)
         observations.append(seen)
         lab.fault(fault)
         lab.find("observations", observations)
-        lab.screen.tell(f"  {what}: {', '.join(_told(kind, seen[kind]) for kind in KINDS)}")
+        lab.screen.tell(f"  {what}: {', '.join(_told(kind, seen[kind]) for kind in stage.watch.kinds)}")
 
 
 def _told(kind: str, seen: Seen | None) -> str:
