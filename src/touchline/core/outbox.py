@@ -4,7 +4,7 @@ Invariant: no cursor that is told and no version of a market goes back; at most 
 is passed over unless a later one of its market takes its place.
 """
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from enum import StrEnum
 
@@ -65,6 +65,13 @@ class Outbox:
             waiting = self._prices if change.status == MarketStatus.ACTIVE else self._stops
             waiting[market_id] = change
         self._seen = max(self._seen, cursor)
+
+    def keep(self, wanted: Callable[[MarketChanged], bool]) -> None:
+        """Let go of what waits and is not wanted any more."""
+        for waiting in (self._stops, self._prices):
+            for change in [change for change in waiting.values() if not wanted(change)]:
+                del waiting[change.market_id]
+                self._passed_over.pop(change.market_id, None)
 
     def take(self, bytes_max: int, *, stops_only: bool = False) -> Parcel | None:
         """Return what is to be sent next, bodies of `bytes_max` together at most or a single one; None: nothing.

@@ -1,0 +1,295 @@
+"""What RFC 6455 asks of a server, frame by frame, and what this one asks of its clients."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import msgspec
+import pytest
+import pytest_asyncio
+
+from tests.gateways import (
+    BINARY,
+    CLOSE,
+    EPOCH,
+    PING,
+    PONG,
+    TEXT,
+    Client,
+    Offered,
+    Running,
+    connected,
+    frame,
+    running_gateway,
+)
+from tests.shared import DATA, shared_json
+from touchline.edge.push.connection import FRAMES_AT_ONCE_MAX, PING_AFTER_S, SILENT_S, UNSUBSCRIBED_S
+from touchline.wire.stream_v1 import (
+    EVENTS_MAX,
+    MARKETS_MAX,
+    MESSAGE_BYTES_MAX,
+    NAMED_MAX,
+    SUBSCRIPTIONS_MAX,
+    TOKEN_LENGTH_MAX,
+)
+
+CASES = "websocket/rfc6455_cases.json"
+CONTINUATION = 0
+GOOD = b'{"op":"unsubscribe","id":"nothing"}'
+
+
+def cases() -> list[Any]:
+    """The cases where they are beside the project, else one that skips."""
+    if not (DATA / CASES).exists():
+        return [pytest.param(None, id="absent")]
+    return [pytest.param(case, id=case["id"]) for case in shared_json(CASES)["vectors"]]
+
+
+@pytest_asyncio.fixture
+async def running() -> AsyncIterator[Running]:
+    offered = Offered()
+    offered.change("m1")
+    async with running_gateway(offered) as one:
+        yield one
+
+
+@pytest_asyncio.fixture
+async def client(running: Running) -> AsyncIterator[Client]:
+    async with connected(running.port) as one:
+        yield one
+
+
+def payload_of(described: dict[str, Any]) -> bytes:
+    if "payload_hex" in described:
+        return bytes.fromhex(described["payload_hex"])
+    repeat = described["payload_repeat"]
+    return bytes.fromhex(repeat["byte_hex"]) * int(repeat["count"])
+
+
+async def still_lives(client: Client) -> None:
+    client.write(frame(PING, b"alive?"))
+    assert await client.frame() == (PONG, b"alive?")
+
+
+@pytest.mark.parametrize("case", cases())
+async def test_rfc_6455(case: dict[str, Any] | None, client: Client) -> None:
+    if case is None:
+        shared_json(CASES)  # which skips, and says why
+        return
+    client.write(
+        b"".join(
+            frame(one["opcode"], payload_of(one), fin=one["fin"], rsv=one["rsv"], masked=one["masked"])
+            for one in case["frames"]
+        )
+    )
+    expect = case["expect"]
+    if expect["kind"] == "pong":
+        assert await client.frame() == (PONG, bytes.fromhex(expect["payload_hex"]))
+        await still_lives(client)
+    elif expect["kind"] == "pong_then_message":
+        assert (await client.frame())[0] == PONG
+        assert (await client.hears("error"))["code"] == "MALFORMED"
+        await still_lives(client)
+    elif expect["kind"] == "message_same_if_echo" and expect["opcode"] == BINARY:
+        assert (await client.closed())[0] == 1003
+    elif expect["kind"] == "message_same_if_echo":
+        assert (await client.hears("error"))["code"] == "MALFORMED"  # text, and no request
+        await still_lives(client)
+    elif expect["kind"] == "close_echo":
+        assert await client.frame() == (CLOSE, int(expect["close_code"]).to_bytes(2, "big"))
+        assert await client.frame() == (-1, b"")
+    else:
+        assert expect["kind"] == "fail"
+        assert (await client.closed())[0] == expect["close_code"]
+
+
+@pytest.mark.parametrize(
+    ("code", "answered"), [(1006, 1002), (5000, 1002), (65535, 1002), (1005, 1002), (1012, 1012), (4999, 4999)]
+)
+async def test_a_close_is_answered_with_its_code_or_failed_for_it(
+    client: Client, code: int, answered: int
+) -> None:
+    client.write(frame(CLOSE, code.to_bytes(2, "big")))
+    assert (await client.closed())[0] == answered
+    assert await client.frame() == (-1, b"")
+
+
+async def test_a_close_without_a_code_is_answered(client: Client) -> None:
+    client.write(frame(CLOSE))
+    assert (await client.closed())[0] == 1000
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        frame(CONTINUATION, GOOD),
+        frame(TEXT, GOOD, fin=0) + frame(TEXT, GOOD),
+        frame(TEXT, GOOD, fin=0) + frame(BINARY, GOOD, fin=0),
+    ],
+    ids=["none begun", "another", "one begun"],
+)
+async def test_fragments_out_of_order_fail_the_connection(client: Client, frames: bytes) -> None:
+    client.write(frames)
+    assert (await client.closed())[0] == 1002
+
+
+async def test_a_request_in_fragments_is_put_together(client: Client) -> None:
+    client.write(frame(TEXT, GOOD[:9], fin=0) + frame(PING, b"!") + frame(CONTINUATION, GOOD[9:]))
+    assert await client.frame() == (PONG, b"!")
+    assert (await client.hears("error"))["code"] == "NOT_FOUND"
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [
+        frame(TEXT, b" " * (MESSAGE_BYTES_MAX + 1)),
+        frame(TEXT, b" " * MESSAGE_BYTES_MAX, fin=0) + frame(CONTINUATION, b" "),
+        frame(TEXT, fin=0)[:1] + bytes([0x80 | 127]) + (2**62).to_bytes(8, "big") + b"mask",
+    ],
+    ids=["one frame", "fragments", "as its header says"],
+)
+async def test_a_message_that_is_too_large_is_not_read(client: Client, frames: bytes) -> None:
+    client.write(frames)
+    assert (await client.closed())[0] == 1009
+
+
+IMPOSSIBLE: dict[str, tuple[bytes, str | None]] = {
+    "no JSON": (b"{", None),
+    "nothing": (b"", None),
+    "a number": (b"1e999", None),
+    "a list": (b"[]", None),
+    "nested": (b"[" * 60_000, None),
+    "no op": (b'{"id": "1"}', None),
+    "another op": (b'{"op": "image", "id": "1"}', "op"),
+    "no id": (b'{"op": "subscribe", "markets": ["m1"]}', None),
+    "an id that is none": (b'{"op": "subscribe", "id": null, "markets": ["m1"]}', "id"),
+    "an id too long": (b'{"op": "subscribe", "id": "%s", "markets": ["m1"]}' % (b"x" * 65), "id"),
+    "an id below 0": (b'{"op": "subscribe", "id": -1, "markets": ["m1"]}', "id"),
+    "a field too many": (b'{"op": "subscribe", "id": "1", "markets": ["m1"], "odds": 1}', None),
+    "nothing wanted": (b'{"op": "subscribe", "id": "1"}', "markets"),
+    "no list": (b'{"op": "subscribe", "id": "1", "markets": "m1"}', "markets"),
+    "a market that is none": (b'{"op": "subscribe", "id": "1", "markets": ["a b"]}', "markets"),
+    "an event that is none": (b'{"op": "subscribe", "id": "1", "events": [""]}', "events"),
+    "a market too long": (b'{"op": "subscribe", "id": "1", "markets": ["%s"]}' % (b"m" * 129), "markets"),
+    "too many markets": (
+        msgspec.json.encode(
+            {"op": "subscribe", "id": "1", "markets": [f"m{number}" for number in range(MARKETS_MAX + 1)]}
+        ),
+        "markets",
+    ),
+    "too many events": (
+        msgspec.json.encode(
+            {"op": "subscribe", "id": "1", "events": [f"e{number}" for number in range(EVENTS_MAX + 1)]}
+        ),
+        "events",
+    ),
+    "too quick a pace": (b'{"op": "subscribe", "id": "1", "markets": ["m1"], "conflate_ms": 49}', "conflate_ms"),
+    "a pace below 0": (b'{"op": "subscribe", "id": "1", "markets": ["m1"], "conflate_ms": -1}', "conflate_ms"),
+    "too slow a pace": (
+        b'{"op": "subscribe", "id": "1", "markets": ["m1"], "conflate_ms": 1e300}',
+        "conflate_ms",
+    ),
+    "too many heartbeats": (
+        b'{"op": "subscribe", "id": "1", "markets": ["m1"], "heartbeat_ms": 1}',
+        "heartbeat_ms",
+    ),
+    "no heartbeats": (b'{"op": "subscribe", "id": "1", "markets": ["m1"], "heartbeat_ms": 60001}', "heartbeat_ms"),
+    "no cursor": (b'{"op": "subscribe", "id": "1", "markets": ["m1"], "resume": "x"}', "resume"),
+    "a cursor of words": (
+        b'{"op": "subscribe", "id": "1", "markets": ["m1"], "resume": {"epoch": "a", "cursor": "1"}}',
+        "resume.cursor",
+    ),
+    "half a cursor": (b'{"op": "subscribe", "id": "1", "markets": ["m1"], "resume": {"cursor": 1}}', "resume"),
+    "a cursor beyond": (
+        b'{"op": "subscribe", "id": "1", "markets": ["m1"], "resume": "a-9999999999999999999"}',
+        "resume",
+    ),
+    "a token too long": (
+        b'{"op": "subscribe", "id": "1", "bets": true, "token": "%s"}' % (b"t" * (TOKEN_LENGTH_MAX + 1)),
+        "token",
+    ),
+}
+
+
+@pytest.mark.parametrize("what", IMPOSSIBLE)
+async def test_what_can_not_be_asked_is_refused_and_the_connection_goes_on(client: Client, what: str) -> None:
+    message, field = IMPOSSIBLE[what]
+    client.subscribe("before", markets=["m1"])
+    await client.hears("image")
+    client.write(frame(TEXT, message))
+    error = await client.hears("error")
+    assert error["code"] == "MALFORMED"
+    assert error.get("field") == field
+    if b'"id": "1"' in message and b'"op": "subscribe"' in message:
+        assert error["id"] == "1"
+    client.subscribe("after", markets=["m1"], resume=f"{EPOCH}-101")
+    assert (await client.hears("change"))["id"] == "after"
+
+
+async def test_a_connection_has_so_many_subscriptions_and_names_so_many_markets(running: Running) -> None:
+    async with connected(running.port) as client:
+        for number in range(SUBSCRIPTIONS_MAX):
+            client.subscribe(number, markets=["m1"])
+            await client.hears("image")
+        client.subscribe("more", markets=["m1"])
+        assert (await client.hears("error"))["id"] == "more"
+        client.subscribe(0, markets=["m1"])  # in place of one that there is
+        assert (await client.hears("image"))["id"] == 0
+    async with connected(running.port) as client:
+        for number in range(NAMED_MAX // MARKETS_MAX):
+            client.subscribe(number, markets=[f"m{number}-{market}" for market in range(MARKETS_MAX)])
+            assert len((await client.hears("image"))["unknown"]) == MARKETS_MAX
+        client.subscribe("more", markets=["m1"])
+        assert (await client.hears("error"))["code"] == "MALFORMED"
+        running.change("m1")
+        running.change("m0-0")
+        assert (await client.hears("change"))["markets"][0]["market_id"] == "m0-0"
+
+
+FLOODS: dict[str, tuple[bytes, bytes]] = {
+    "pings": (b"", frame(PING, b"?")),
+    "pongs": (b"", frame(PONG)),
+    "words": (b"", frame(TEXT, b"{")),
+    "fragments": (frame(TEXT, fin=0), frame(CONTINUATION, fin=0)),
+}
+
+
+@pytest.mark.parametrize("what", FLOODS)
+async def test_a_flood_ends_the_connection_and_no_other(running: Running, what: str) -> None:
+    first, again = FLOODS[what]
+    async with connected(running.port) as client, connected(running.port) as other:
+        other.subscribe(markets=["m1"])
+        await other.hears("image")
+        client.write(first + again * (2 * FRAMES_AT_ONCE_MAX))
+        assert await client.closed() == (1008, "too many frames")
+        running.change("m1")
+        await other.hears("change")
+
+
+async def test_images_are_not_to_be_had_at_any_rate(client: Client) -> None:
+    client.write(frame(TEXT, b'{"op":"subscribe","id":"1","markets":["m1"]}') * (FRAMES_AT_ONCE_MAX // 5))
+    while (message := await client.message())["op"] == "image":
+        pass
+    assert (message["code"], message["id"], message["retry_after_s"]) == ("RATE_LIMITED", "1", 1)
+
+
+async def test_who_is_silent_is_asked_and_then_let_go(running: Running, client: Client) -> None:
+    client.subscribe(markets=["m1"])
+    await client.hears("image")
+    (connection,) = running.gateway._connections
+    connection.sweep(connection.heard_at_s + PING_AFTER_S + 1)
+    connection.sweep(connection.heard_at_s + PING_AFTER_S + 2)
+    assert await client.frame() == (PING, b"")
+    client.write(frame(PONG))
+    await still_lives(client)
+    connection.sweep(connection.heard_at_s + PING_AFTER_S + 1)
+    assert await client.frame() == (PING, b"")  # once a silence
+    connection.sweep(connection.heard_at_s + SILENT_S + 1)
+    assert await client.closed() == (1001, "no answer to pings")
+
+
+async def test_who_wants_nothing_is_let_go(running: Running, client: Client) -> None:
+    await still_lives(client)
+    (connection,) = running.gateway._connections
+    connection.heard_at_s += UNSUBSCRIBED_S  # he answers pings
+    connection.sweep(connection.heard_at_s + 1)
+    assert await client.closed() == (1008, "no subscription")
