@@ -11,6 +11,7 @@ from playwright.async_api import ConsoleMessage, Locator, Page, expect
 PASSWORD = "correct horse battery"
 DEMO_PASSWORD = "demo"
 POLL_TIMEOUT_MS = 15_000  # some polls of three seconds, on a busy machine
+LOGGED_BY_CHROMIUM = ("Failed to load resource", "WebSocket connection to ")
 
 
 async def token_of(client: httpx.AsyncClient, username: str, password: str = DEMO_PASSWORD) -> str:
@@ -124,8 +125,8 @@ class Watched:
         self.page.on("pageerror", lambda error: self.wrong.append(f"error: {error}"))
 
     def _console(self, message: ConsoleMessage) -> None:
-        # Chromium logs each refusal and each request that a test cuts off; what the page makes of it is tested.
-        if message.type in ("error", "warning") and not message.text.startswith("Failed to load resource"):
+        # Chromium logs each refusal and all that a test cuts off; what the page makes of it is tested.
+        if message.type in ("error", "warning") and not message.text.startswith(LOGGED_BY_CHROMIUM):
             self.wrong.append(f"{message.type}: {message.text}")
 
 

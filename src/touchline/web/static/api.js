@@ -5,10 +5,10 @@
  * (the outcome may be unknown, and the same request with the same key is safe).
  */
 
+import { noteDate } from "./clock.js";
+
 const REQUEST_TIMEOUT_MS = 8_000;
 const SESSION_ITEM = "touchline.session";
-
-let clockOffsetMs = 0;
 
 /** A refusal of the platform: `code` and `detail` of its problem document, the rest in `extra`. */
 export class Problem extends Error {
@@ -46,19 +46,15 @@ export const session = {
   },
 };
 
-/** Milliseconds since the epoch by the platform's clock, to the second. */
-export function platformNowMs() {
-  return Date.now() + clockOffsetMs;
-}
-
 export const get = (path) => call("GET", path);
 export const post = (path, body = {}) => call("POST", path, body);
 export const put = (path, body) => call("PUT", path, body);
 
 async function call(method, path, body) {
   const token = session.read()?.token;
+  const askedAtMs = Date.now();
   const { response, text } = await send(method, path, body, token);
-  noteClock(response.headers.get("Date"));
+  noteDate(response.headers.get("Date"), askedAtMs);
   const retryAfterS = seconds(response.headers.get("Retry-After"));
   const answer = parsed(text);
   if (response.ok && answer !== undefined) return answer;
@@ -99,9 +95,4 @@ function parsed(text) {
 function seconds(header) {
   const value = Number.parseInt(header ?? "", 10);
   return Number.isNaN(value) ? null : value;
-}
-
-function noteClock(dateHeader) {
-  const at = Date.parse(dateHeader ?? "");
-  if (!Number.isNaN(at)) clockOffsetMs = at - Date.now();
 }

@@ -12,6 +12,8 @@ import { told, when } from "./words.js";
 const PAGE = 20;
 const WATCHED_MAX = 100; // open bets looked at each round for news
 const NEWS_MAX = 5; // told one by one; more are told as a number
+const NEWS_MS = 100; // pushed news of so long is told together: a settlement may decide many bets
+const HEARD_MAX = 500;
 const NONE = {
   PLACED: "No open bets. Pick a price on the live page to place one.",
   SETTLED: "No settled bets yet.",
@@ -25,6 +27,9 @@ export class Bets {
   #status = "PLACED";
   #cursor = null;
   #open = null; // ids of the open bets at the last look, null before the first
+  #more = false; // whether there were more than were looked at
+  #heard = new Map(); // bets of which news was pushed, as they were then
+  #news = null; // of those the ones not told yet, null where there are none
 
   /** `onDecided()` hears that bets of this player were decided, so that money moved. */
   constructor(names, onDecided) {
@@ -41,24 +46,36 @@ export class Bets {
 
   /** Look at the open bets: tell which were decided since the last look, and refresh the list where it changed. */
   async watch(listed) {
-    const { bets, cursor } = await get(`/bets?status=PLACED&limit=${WATCHED_MAX}`);
+    const askedFor = get(`/bets?status=PLACED&limit=${WATCHED_MAX}`);
+    this.#heard.clear();
+    const { bets, cursor } = await askedFor;
     const now = new Set(bets.map((bet) => bet.bet_id));
-    const count = byId("open-count");
-    setText(count, cursor ? `${now.size}+` : String(now.size));
-    show(count, now.size > 0);
+    for (const bet of this.#heard.values()) mark(now, bet); // the answer may be from before
     const before = this.#open;
-    this.#open = now;
+    this.#more = cursor !== null;
+    this.#count(now);
     if (before === null) return;
     const left = [...before].filter((id) => !now.has(id));
     const changed = left.length > 0 || now.size !== before.size;
-    if (left.length > 0) await this.#tell(left);
+    if (left.length > 0) await this.#tellLeft(left);
     if (changed) this.#onDecided();
     if (changed && listed) await this.reload();
   }
 
+  /** Take pushed news of a bet: count it, tell it where it is decided, have the list and the money read anew. */
+  hear(bet, listed) {
+    this.#heard.set(bet.bet_id, bet);
+    if (this.#heard.size > HEARD_MAX) this.#heard.delete(this.#heard.keys().next().value);
+    if (this.#open !== null) this.#count(mark(this.#open, bet));
+    if (this.#news === null) setTimeout(() => this.#tellNews(listed), NEWS_MS);
+    this.#news ??= new Map();
+    this.#news.set(bet.bet_id, bet);
+  }
+
   /** Forget what was known, as when another player signs in. */
   forget() {
-    this.#open = null;
+    this.#open = this.#news = null;
+    this.#heard.clear();
     show(byId("open-count"), false);
     arrange(byId("bets"), []);
   }
@@ -115,17 +132,40 @@ export class Bets {
     );
   }
 
-  async #tell(betIds) {
-    if (betIds.length > NEWS_MAX) {
-      toast(`${betIds.length} of your bets were decided.`);
+  #count(open) {
+    this.#open = open;
+    setText(byId("open-count"), this.#more ? `${open.size}+` : String(open.size));
+    show(byId("open-count"), open.size > 0);
+  }
+
+  async #tellNews(listed) {
+    const bets = [...(this.#news ?? new Map()).values()];
+    this.#news = null;
+    if (bets.length === 0) return;
+    this.#onDecided();
+    await told(() => this.#tell(bets.filter((bet) => bet.result !== null)));
+    if (listed) await this.reload();
+  }
+
+  async #tellLeft(betIds) {
+    if (betIds.length > NEWS_MAX) this.#tellNumber(betIds.length);
+    else await this.#tell(await Promise.all(betIds.map((id) => get(`/bets/${id}`))));
+  }
+
+  async #tell(bets) {
+    if (bets.length > NEWS_MAX) {
+      this.#tellNumber(bets.length);
       return;
     }
-    for (const id of betIds) {
-      const bet = await get(`/bets/${id}`);
+    for (const bet of bets) {
       if (bet.result === null) continue; // beyond the watched ones, still open
       const { selection } = await this.#names.of(bet);
       toast(news(bet, selection), bet.result === "won" ? "good" : "plain");
     }
+  }
+
+  #tellNumber(count) {
+    toast(`${count} of your bets were decided.`);
   }
 
   #choose(tab) {
@@ -145,6 +185,13 @@ export class Bets {
     next.focus();
     this.#choose(next);
   }
+}
+
+/** Take `bet` into the ids of open bets, or out of them. */
+function mark(open, bet) {
+  if (bet.result === null) open.add(bet.bet_id);
+  else open.delete(bet.bet_id);
+  return open;
 }
 
 function outcome(bet) {

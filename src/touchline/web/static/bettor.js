@@ -1,15 +1,17 @@
 /**
- * The bettor's page: which view is shown, and what one round of polls asks for.
+ * The bettor's page: which view is shown, what is pushed to it, and what one round of polls asks for.
  *
- * Invariant: nothing is polled that can't be seen, but the slip's own market, the open bets and the balance.
+ * Invariant: nothing is polled that can't be seen, but the slip's own market, the open bets and the balance; nor
+ * are prices that are pushed.
  */
 
 import { Away, Problem, session } from "./api.js";
 import { Money } from "./account.js";
 import { Bets } from "./bets.js";
 import { Board } from "./board.js";
-import { showConnection } from "./connection.js";
+import { showConnection, showPartly } from "./connection.js";
 import { byId, setText, show, toast } from "./dom.js";
+import { Freshness } from "./freshness.js";
 import { showMoney } from "./money.js";
 import { Names } from "./names.js";
 import { Polling } from "./polling.js";
@@ -18,32 +20,82 @@ import { Protection } from "./protection.js";
 import { Gate, signOut } from "./session.js";
 import { Slip } from "./slip.js";
 import { SlipView } from "./slip_view.js";
+import { Stream } from "./stream.js";
 import { told } from "./words.js";
 
 const POLL_MS = 3_000;
 const BALANCE_ROUNDS = 3; // the balance is asked for every third round, and whenever it must have changed
+const EVENTS_ROUNDS = 2; // while prices are pushed only scores, clocks and new matches are still to be asked for
+const BETS_ROUNDS = 4; // while news of bets is pushed they are asked for so seldom, lest one went by unheard
 const VIEWS = ["live", "bets", "account"];
 
-const prices = new Prices();
+const freshness = new Freshness(POLL_MS);
+const prices = new Prices((lagMs) => freshness.note(lagMs));
 const names = new Names();
 const slip = new Slip(prices, { changed, placed, refused, setAside: () => bets.reload() });
 const slipView = new SlipView(slip);
-const board = new Board({ prices, names, onPick, onStatus: () => polling.now() });
+const stream = new Stream(
+  {
+    markets: onMarkets,
+    stands: (eventIds, since) => prices.stand(eventIds, since),
+    bet: (bet) => bets.hear(bet, view === "bets"),
+    conflated: () => freshness.crowd(),
+    refused: lookAtAll,
+    mode: onMode,
+  },
+  { bets: true },
+);
+const board = new Board({
+  prices,
+  names,
+  onPick,
+  onStatus: lookAtAll,
+  isPushed: (eventId) => stream.covers(eventId),
+});
 const money = new Money((currency) => (slip.currency = currency));
 const bets = new Bets(names, () => money.refresh().catch(toTheNextRound));
 const protection = new Protection();
-const polling = new Polling(round, POLL_MS, showConnection);
+const polling = new Polling(round, POLL_MS, (lost) =>
+  showConnection(lost, { pricesArePushed: stream.mode === "live" }),
+);
 const gate = new Gate(enter);
 
-let rounds = 0;
+let rounds = 0; // since all was asked for
 let view = "live";
 
 async function round() {
+  const turn = rounds;
+  const isDue = (every) => turn % every === 0;
   rounds += 1;
-  await board.refresh({ listed: view === "live" });
+  const isPushed = stream.mode === "live";
+  await board.refresh({ listed: view === "live" && (!isPushed || isDue(EVENTS_ROUNDS)) });
+  stream.follow(board.eventIds);
   slip.follow();
-  await bets.watch(view === "bets");
-  if (rounds % BALANCE_ROUNDS === 1) await money.refresh();
+  try {
+    if (!isPushed || isDue(BETS_ROUNDS)) await bets.watch(view === "bets");
+    if (isDue(BALANCE_ROUNDS)) await money.refresh();
+    showPartly(false);
+  } catch (error) {
+    if (!(error instanceof Away)) throw error;
+    rounds = 0; // the next one asks for all of it
+    showPartly(true);
+  }
+}
+
+/** Ask at once for all that a round may ask for. */
+function lookAtAll() {
+  rounds = 0;
+  polling.now();
+}
+
+function onMarkets(markets) {
+  board.take(markets);
+  if (markets.some((market) => market.market_id === slip.pick?.marketId)) slip.follow();
+}
+
+function onMode(mode) {
+  freshness.turn(mode);
+  lookAtAll(); // a stream tells nothing of the bets that were decided without it
 }
 
 function onPick(marketId, selectionId, byKeyboard) {
@@ -67,12 +119,12 @@ function changed() {
 
 function placed(bet, pick) {
   toast(`Bet placed: ${showMoney(bet.stake, bet.currency)} at ${bet.odds} on ${pick.selectionName}.`, "good");
-  polling.now();
+  lookAtAll();
   money.refresh().catch(toTheNextRound);
 }
 
 function refused(code) {
-  if (code === "ODDS_CHANGED" || code.startsWith("MARKET_") || code.startsWith("SELECTION_")) polling.now();
+  if (code === "ODDS_CHANGED" || code.startsWith("MARKET_") || code.startsWith("SELECTION_")) lookAtAll();
   if (code === "SELF_EXCLUDED") protection.refresh({ fill: false }).catch(toTheNextRound);
 }
 
@@ -93,6 +145,7 @@ async function enter() {
   }
   setText(byId("username"), username);
   rounds = 0;
+  stream.start();
   show(byId("view-sign-in"), false);
   show(byId("nav"), true);
   show(byId("who"), true);
@@ -103,6 +156,8 @@ async function enter() {
 
 function leave(reason) {
   polling.stop();
+  stream.stop();
+  showPartly(false);
   bets.forget();
   slip.clear();
   for (const name of VIEWS) show(byId(`view-${name}`), false);
@@ -126,13 +181,13 @@ function showView() {
   if (view === "account") {
     told(() => Promise.all([money.refresh(), money.reload(), protection.refresh({ fill: true })]));
   }
-  polling.now();
+  lookAtAll();
 }
 
 window.addEventListener("session-ended", (event) => leave(event.detail));
 window.addEventListener("hashchange", showView);
 byId("sign-out").addEventListener("click", signOut);
-byId("retry-now").addEventListener("click", () => polling.now());
+byId("retry-now").addEventListener("click", lookAtAll);
 
 if (session.read() === null) leave("");
 else enter();

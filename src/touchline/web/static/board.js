@@ -1,7 +1,8 @@
 /**
- * The live board: the events, and `GET /odds/{market_id}` for every market that can be seen, each round.
+ * The live board: the events, and their markets as they are pushed, or by `GET /odds/{market_id}` each round.
  *
- * Invariant: only markets on the screen and the slip's own are polled, at most `POLLED_MAX` a round.
+ * Invariant: only markets on the screen and the slip's own are polled, at most `POLLED_MAX` a round, and none that
+ * are pushed.
  */
 
 import { get } from "./api.js";
@@ -21,6 +22,7 @@ export class Board {
   #prices;
   #names;
   #onPick;
+  #isPushed;
   #views = new Map();
   #visible = new Set();
   #events = [];
@@ -29,10 +31,12 @@ export class Board {
   #pick = null;
   #watch;
 
-  constructor({ prices, names, onPick, onStatus }) {
+  /** `isPushed(eventId)` tells whether the changes of an event's markets come by `take`. */
+  constructor({ prices, names, onPick, onStatus, isPushed }) {
     this.#prices = prices;
     this.#names = names;
     this.#onPick = onPick;
+    this.#isPushed = isPushed;
     this.#watch = new IntersectionObserver((entries) => this.#seen(entries));
     for (const button of document.querySelectorAll("#view-live .segments button")) {
       button.addEventListener("click", () => {
@@ -46,14 +50,37 @@ export class Board {
   /** Do one round of polls. Throws `Away` where one did not get through. */
   async refresh({ listed }) {
     if (listed) await this.#refreshEvents();
-    const wanted = new Set(listed ? this.#visible : []);
-    if (this.#pick) wanted.add(this.#pick.marketId);
-    await Promise.all([...wanted].slice(0, POLLED_MAX).map((id) => this.#poll(id)));
+    const seen = new Set(listed ? this.#visible : []);
+    if (this.#pick) seen.add(this.#pick.marketId);
+    const polled = [...seen].filter((id) => !this.#isPushed(this.#prices.market(id)?.event_id));
+    await Promise.all(polled.slice(0, POLLED_MAX).map((id) => this.#poll(id)));
     this.#render();
+  }
+
+  /** Take markets that are pushed, and show them at once. */
+  take(markets) {
+    const changed = new Set();
+    for (const market of markets) {
+      this.#prices.take(market);
+      const event = this.#events.find((candidate) => candidate.event_id === market.event_id);
+      if (event === undefined) continue;
+      const place = event.markets.findIndex((candidate) => candidate.market_id === market.market_id);
+      event.markets[place === -1 ? event.markets.length : place] = this.#prices.market(market.market_id);
+      changed.add(event);
+    }
+    for (const event of changed) this.#views.get(event.event_id)?.update(event, this.#pick);
+  }
+
+  /** The ids of all events whose prices somebody may want to see: those listed, and the slip's own. */
+  get eventIds() {
+    const ids = this.#events.map((event) => event.event_id);
+    const picked = this.#pick && this.#prices.market(this.#pick.marketId)?.event_id;
+    return picked ? [picked, ...ids] : ids;
   }
 
   /** Mark what is on the slip: `{marketId, selectionId}`, or null. */
   mark(pick) {
+    if (pick === this.#pick) return;
     this.#pick = pick;
     this.#render();
   }
@@ -76,6 +103,7 @@ export class Board {
         this.#prices.take(market);
         known.add(market.market_id);
       }
+      event.markets = event.markets.map((market) => this.#prices.market(market.market_id));
     }
     this.#prices.keepOnly(known);
     this.#render();

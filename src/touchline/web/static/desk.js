@@ -8,30 +8,68 @@ import { get, session } from "./api.js";
 import { showConnection } from "./connection.js";
 import { DeskEvent } from "./desk_event.js";
 import { arrange, byId, el, setText, show } from "./dom.js";
+import { Freshness } from "./freshness.js";
 import { Liability } from "./liability.js";
 import { Polling } from "./polling.js";
+import { Prices } from "./prices.js";
 import { Gate, signOut } from "./session.js";
 import { Settlements } from "./settlements.js";
+import { Stream } from "./stream.js";
 
 const POLL_MS = 3_000;
+const RENDER_MS = 100; // what is pushed within so long is shown together
 const EVENTS_SHOWN_MAX = 40;
 const STATUSES = ["all", "active", "suspended", "closed", "settled", "void"];
 const EVENT_RANK = { live: 0, scheduled: 1, ended: 2 };
 
 const liability = new Liability();
 const settlements = new Settlements(() => polling.now());
-const polling = new Polling(round, POLL_MS, showConnection);
+const polling = new Polling(round, POLL_MS, (lost) =>
+  showConnection(lost, { pricesArePushed: stream.mode === "live" }),
+);
+const freshness = new Freshness(POLL_MS);
+const prices = new Prices((lagMs) => freshness.note(lagMs));
+const stream = new Stream({
+  markets: onMarkets,
+  stands: (eventIds, since) => prices.stand(eventIds, since),
+  bet: () => {}, // a trader has none
+  conflated: () => freshness.crowd(),
+  refused: () => polling.now(),
+  mode: (mode) => freshness.turn(mode),
+});
 const gate = new Gate(enter);
 const views = new Map();
 
 let events = [];
 let status = "all";
+let rendering = null; // the timer of a render that is due
 
 async function round() {
   const [answer] = await Promise.all([get("/events"), liability.refresh()]);
   events = answer.events.sort(byInterest);
+  const markets = events.flatMap((event) => event.markets);
+  for (const market of markets) prices.take(market);
+  prices.keepOnly(new Set(markets.map((market) => market.market_id)));
+  takeNewest();
+  stream.follow(events.filter((event) => event.status !== "ended").map((event) => event.event_id));
   await settlements.look(events.flatMap((event) => event.markets));
   render();
+}
+
+/** Have each market at its newest version, whichever way that came. */
+function takeNewest() {
+  for (const event of events) {
+    event.markets = event.markets.map((market) => prices.market(market.market_id) ?? market);
+  }
+}
+
+function onMarkets(markets) {
+  for (const market of markets) prices.take(market);
+  rendering ??= setTimeout(() => {
+    rendering = null;
+    takeNewest();
+    render();
+  }, RENDER_MS);
 }
 
 function byInterest(one, other) {
@@ -121,11 +159,13 @@ function enter() {
   setText(byId("username"), username);
   show(byId("view-sign-in"), false);
   for (const id of ["view-desk", "figures", "who"]) show(byId(id), true);
+  stream.start();
   polling.start();
 }
 
 function leave(reason) {
   polling.stop();
+  stream.stop();
   for (const id of ["view-desk", "figures", "who"]) show(byId(id), false);
   show(byId("view-sign-in"), true);
   gate.open(reason);

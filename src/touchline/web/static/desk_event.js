@@ -4,7 +4,8 @@
  * Invariant: only steps of the market's lifecycle are offered; those that move money are asked about first.
  */
 
-import { Away, platformNowMs, post } from "./api.js";
+import { Away, post } from "./api.js";
+import { platformNowMs } from "./clock.js";
 import { arrange, confirmed, el, held, setText, show, spoken, toast } from "./dom.js";
 import { settleDialog } from "./settle.js";
 import { ago, inWords, sentenceCase } from "./words.js";

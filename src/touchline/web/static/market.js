@@ -5,7 +5,7 @@
  * changes the layout.
  */
 
-import { platformNowMs } from "./api.js";
+import { platformNowMs } from "./clock.js";
 import { arrange, el, setText, show } from "./dom.js";
 import { ago } from "./words.js";
 
@@ -16,6 +16,7 @@ export class MarketView {
   #onPick;
   #buttons = new Map();
   #market;
+  #picked = null;
 
   /** `onPick(marketId, selectionId, byKeyboard)` hears of picked prices. */
   constructor(market, eventName, prices, onPick) {
@@ -51,15 +52,16 @@ export class MarketView {
     show(this.delay, market.bet_delay_ms > 0);
     setText(this.delay, `${market.bet_delay_ms / 1000} s bet delay`);
     this.grid.dataset.columns = columnsFor(market.selections.length);
-    arrange(
-      this.grid,
-      market.selections.map((selection) => this.#priced(market, selection, picked)),
-    );
+    this.#picked = picked;
     this.tick();
   }
 
-  /** Show the age anew. */
+  /** Show anew what time alone changes: the age, and which way prices moved a moment ago. */
   tick() {
+    arrange(
+      this.grid,
+      this.#market.selections.map((selection) => this.#priced(this.#market, selection, this.#picked)),
+    );
     const id = this.#market.market_id;
     const stale = this.#prices.isStale(id);
     this.element.toggleAttribute("data-stale", stale);
@@ -80,6 +82,7 @@ export class MarketView {
     const move = open ? this.#prices.move(market.market_id, id) : null;
     button.element.dataset.selection = id;
     button.element.dataset.move = move?.direction ?? "";
+    button.element.dataset.beat = move?.beat ?? "";
     button.element.setAttribute("aria-disabled", String(!open));
     button.element.setAttribute("aria-pressed", String(picked === id));
     button.element.setAttribute("aria-label", label(market, selection, move));
