@@ -1,4 +1,4 @@
-"""A platform whose markets have their authority in Valkey, everything else in memory."""
+"""A platform whose markets have their authority in Valkey, everything else in memory; and what records them."""
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Sequence
@@ -10,14 +10,20 @@ from tests.scene import Stores, memory_stores
 from touchline.adapters.board_markets import BoardMarkets
 from touchline.adapters.memory.settlements import MemorySettlements
 from touchline.adapters.memory.tables import Tables
+from touchline.adapters.odds_restoring import OddsRestoring
+from touchline.adapters.postgres.database import Database
+from touchline.adapters.postgres.odds_history import PostgresOddsBooks
+from touchline.adapters.system import SystemClock
 from touchline.adapters.valkey.history import ValkeyHistory
 from touchline.adapters.valkey.markets import ValkeyMarkets
+from touchline.adapters.valkey.refill import ValkeyRefill
 from touchline.adapters.valkey.stream import ValkeyOddsStream
 from touchline.core.delivery import Board
 from touchline.core.errors import Code, Rejection
 from touchline.core.ids import MarketId, MessageId
 from touchline.core.market import Market
 from touchline.core.settlement import Plan, Settlement
+from touchline.flows.record_odds import OddsRecording
 from touchline.ports import Clock, MarketStore
 
 TIMEOUT_MS = 5_000
@@ -67,6 +73,20 @@ async def board_markets(valkey_url: str) -> AsyncIterator[Stores]:
             following.cancel()
             await asyncio.gather(following, return_exceptions=True)
             await stream.close()
+
+
+@asynccontextmanager
+async def recording(dsn: str, valkey_url: str) -> AsyncIterator[OddsRecording]:
+    """Yield what records the changes at the authority at `valkey_url` in the database at `dsn`."""
+    database = await Database.connect(dsn, pool_size=3)
+    history, refill = ValkeyHistory(valkey_url, TIMEOUT_MS), ValkeyRefill(valkey_url, TIMEOUT_MS)
+    restoring = OddsRestoring(database, refill, history, SystemClock())
+    try:
+        yield OddsRecording(history, PostgresOddsBooks(database), restoring.prepare)
+    finally:
+        await history.close()
+        await refill.close()
+        await database.close()
 
 
 @asynccontextmanager

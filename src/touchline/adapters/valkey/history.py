@@ -8,7 +8,7 @@ from typing import Final
 
 from touchline.adapters.valkey import records
 from touchline.adapters.valkey.connection import Valkey
-from touchline.core.errors import Fault
+from touchline.core.errors import Fault, Outage
 from touchline.ports.history import ENTRIES_AT_ONCE_MAX, HistoryEntry
 
 WAIT_MS: Final = 500
@@ -25,11 +25,19 @@ class ValkeyHistory:
         await self._valkey.close()
 
     async def waiting(self, limit: int) -> list[HistoryEntry]:
-        """See `ports.history.OddsHistory`. What is recorded is gone, so the oldest are always at the head."""
+        """See `ports.history.OddsHistory`. What is recorded is gone, so the oldest are always at the head.
+
+        Raises:
+            Outage: nothing waits, and there is no authority that anything could come from.
+        """
         most = min(limit, ENTRIES_AT_ONCE_MAX)
         command = ("XREAD", "COUNT", most, "BLOCK", WAIT_MS, "STREAMS", records.HISTORY, "0-0")
         answer = await self._valkey.call(*command)
-        return [] if answer is None else [_entry(name, fields) for name, fields in answer[0][1]]
+        if answer is not None:
+            return [_entry(name, fields) for name, fields in answer[0][1]]
+        if await self._valkey.call("GET", records.EPOCH) is None:
+            raise Outage("the odds' authority")
+        return []
 
     async def forget(self, entries: Sequence[HistoryEntry]) -> None:
         """See `ports.history.OddsHistory`."""
