@@ -5,7 +5,7 @@ what its own requests did, and those of the batch before it where the look came 
 answers are those that the requests would have had one by one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
 
@@ -93,8 +93,8 @@ class Batch:
         self.wallets: dict[PlayerId, WalletMoved] = {}
         self.exposures: dict[Place, ExposureMoved] = {}
         self.markets = markets
+        self.rules = rules
         self._looked_up = looked_up
-        self._rules = rules
         self._bet_keys: dict[Key, Bet] = {}
         self._move_keys: dict[Key, FundsMoved] = {}
         self._spent: dict[PlayerId, dict[LimitKind, int]] = {}
@@ -110,9 +110,9 @@ class Batch:
         """Where the shard's next fact stands once this batch is on record."""
         return self.first_seq + len(self.facts)
 
-    def depends_on(self, player_id: PlayerId) -> bool:
-        """Tell whether the player's requests were decided on what is not on record yet."""
-        return any(player_id in layer.wallets for layer in self._layers[:-1])
+    def hidden_from(self, looked_up: LookedUp, player_ids: Iterable[PlayerId]) -> bool:
+        """Tell whether a look came too early to see what this batch does to any of `player_ids`."""
+        return looked_up.next_seq != self.next_seq and any(player_id in self.wallets for player_id in player_ids)
 
     def place(self, request: PlaceBet) -> Acceptance | Rejection:
         """Decide on a bet, and take it where it is accepted.
@@ -127,7 +127,7 @@ class Batch:
             Position(
                 account=account,
                 market=self.markets.get(request.market_id),
-                rules=self._rules,
+                rules=self.rules,
                 now=self.now,
                 exposure_minor=self._exposure_minor(where),
                 spent=self._spent_by(account) if account.limits else {},
