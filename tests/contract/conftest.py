@@ -1,29 +1,30 @@
-"""Each contract suite runs on memory and on PostgreSQL."""
+"""Each contract suite runs on memory, on PostgreSQL, and on a ledger in shards."""
 
 from collections.abc import AsyncIterator
 
 import pytest
 import pytest_asyncio
 
-from tests.scene import Stores, memory_stores, postgres_stores
+from tests.ledger_scene import stores_over
+from tests.scene import Stores, postgres_stores
 
 
-@pytest.fixture(params=["memory", "postgres"])
-def dsn(request: pytest.FixtureRequest) -> str | None:
+@pytest.fixture(params=["memory", "postgres", "stream"])
+def kind(request: pytest.FixtureRequest) -> str:
+    """What a platform's stores are made over."""
+    return str(request.param)
+
+
+@pytest.fixture
+def dsn(kind: str, request: pytest.FixtureRequest) -> str | None:
     """The address of a fresh database, None for memory."""
-    if request.param == "memory":
-        return None
-    address: str = request.getfixturevalue("database_dsn")
-    return address
+    return None if kind == "memory" else str(request.getfixturevalue("database_dsn"))
 
 
 @pytest_asyncio.fixture
-async def stores(dsn: str | None) -> AsyncIterator[Stores]:
+async def stores(kind: str, dsn: str | None) -> AsyncIterator[Stores]:
     """A platform's stores, empty."""
-    if dsn is None:
-        yield memory_stores()
-        return
-    async with postgres_stores(dsn) as made:
+    async with stores_over(kind, dsn) as made:
         yield made
 
 

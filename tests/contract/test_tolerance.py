@@ -7,6 +7,7 @@ from fractions import Fraction
 import pytest
 import pytest_asyncio
 
+from tests.ledger_scene import stores_over
 from tests.samples import DRAW, HOME
 from tests.scene import (
     HOME_WINS,
@@ -14,11 +15,9 @@ from tests.scene import (
     Stores,
     balance_of,
     bet_on,
-    memory_stores,
     open_player,
     place,
     placed,
-    postgres_stores,
     price,
     work_all,
 )
@@ -30,12 +29,9 @@ TOLERANT = replace(RULES, odds_tolerance_pct=Fraction(1))
 
 
 @pytest_asyncio.fixture
-async def stores(dsn: str | None) -> AsyncIterator[Stores]:
+async def stores(kind: str, dsn: str | None) -> AsyncIterator[Stores]:
     """A platform's stores that honour a price that has moved by 1 %."""
-    if dsn is None:
-        yield memory_stores(rules=TOLERANT)
-        return
-    async with postgres_stores(dsn, rules=TOLERANT) as made:
+    async with stores_over(kind, dsn, TOLERANT) as made:
         yield made
 
 

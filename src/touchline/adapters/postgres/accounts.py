@@ -9,13 +9,20 @@ from uuid import UUID
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.listening import listening
 from touchline.adapters.postgres.queries import Queries
-from touchline.adapters.postgres.rows import account_of, limits_of, limits_text, transfer_columns, transfer_of
+from touchline.adapters.postgres.rows import (
+    account_of,
+    limits_of,
+    limits_text,
+    moved_of,
+    transfer_columns,
+    transfer_of,
+)
 from touchline.adapters.postgres.spending import read_spent
 from touchline.core.account import Role
 from touchline.core.errors import Code, Outage, Rejection
 from touchline.core.funds import FundsAcceptance, FundsMoved, FundsPosition, MoveFunds
 from touchline.core.ids import PlayerId
-from touchline.core.ledger import Transfer, TransferKind
+from touchline.core.ledger import Transfer
 from touchline.core.limits import Limit, LimitKey, Limits
 from touchline.ports import Balance, Clock, Credentials, Profile, Revocation
 
@@ -120,7 +127,7 @@ class PostgresAccounts:
             account=account,
             now=now,
             spent=await read_spent(connection, account.player_id, account.limits, now),
-            earlier=None if earlier is None else _moved_of(earlier),
+            earlier=None if earlier is None else moved_of(earlier),
         )
 
     async def transactions(
@@ -183,19 +190,6 @@ class PostgresAccounts:
         else:
             rows = await connection.fetch(_QUERIES["revocation"], int(told))
         return rows
-
-
-def _moved_of(row: Any) -> FundsMoved:
-    return FundsMoved(
-        move_id=row["move_id"],
-        player_id=PlayerId(row["user_id"]),
-        kind=TransferKind(row["kind"]),
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        balance_minor=row["balance_minor"],
-        idempotency_key=row["idempotency_key"],
-        recorded_at=row["recorded_at"],
-    )
 
 
 def _revocation_columns(revocation: Revocation) -> tuple[object, ...]:

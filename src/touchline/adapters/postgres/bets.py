@@ -117,6 +117,8 @@ class PostgresBets:
         if not self._rules.odds_tolerance_pct or market is None or request.odds_version >= market.odds_version:
             return None
         row = await connection.fetchrow(_QUERIES["past_version"], request.market_id, request.odds_version)
+        if row is None:
+            return None  # where the authority is elsewhere, the history can be behind it
         return offered_milli(MarketStatus(row["status"]), selections_of(row["selections"]), request.selection_id)
 
     async def get(self, player_id: PlayerId, bet_id: BetId) -> Bet | None:

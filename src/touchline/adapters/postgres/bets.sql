@@ -73,15 +73,17 @@ SELECT market_id, selection_id, bets, stakes_minor, liability_minor FROM exposur
 ORDER BY market_id, selection_id;
 
 -- name: spent
--- What already counts against a player's limits, by period: deposits, stakes less what came back of them, and
--- what betting took from him on balance.
-SELECT period.name AS period,
-    coalesce(sum(t.amount_minor) FILTER (WHERE t.kind = 'deposit'), 0)::bigint AS deposit,
-    coalesce(sum(CASE 'stakes' WHEN t.credit_account THEN t.amount_minor
-        WHEN t.debit_account THEN -t.amount_minor END), 0)::bigint AS stake,
-    coalesce(sum(CASE WHEN t.kind IN ('deposit', 'withdrawal') THEN 0
-        WHEN t.debit_account IN ('wallet:' || $1, 'debt:' || $1) THEN t.amount_minor
-        ELSE -t.amount_minor END), 0)::bigint AS loss
-FROM unnest($2::text[], $3::timestamptz[]) AS period (name, since)
-LEFT JOIN transfers t ON t.user_id = $1 AND t.recorded_at >= period.since
-GROUP BY period.name;
+-- What already counts against some players' limits, by period: deposits, stakes less what came back of them, and
+-- what betting took from them on balance.
+SELECT player.user_id, spent.* FROM unnest($1::text[]) AS player (user_id) CROSS JOIN LATERAL (
+    SELECT period.name AS period,
+        coalesce(sum(t.amount_minor) FILTER (WHERE t.kind = 'deposit'), 0)::bigint AS deposit,
+        coalesce(sum(CASE 'stakes' WHEN t.credit_account THEN t.amount_minor
+            WHEN t.debit_account THEN -t.amount_minor END), 0)::bigint AS stake,
+        coalesce(sum(CASE WHEN t.kind IN ('deposit', 'withdrawal') THEN 0
+            WHEN t.debit_account IN ('wallet:' || player.user_id, 'debt:' || player.user_id) THEN t.amount_minor
+            ELSE -t.amount_minor END), 0)::bigint AS loss
+    FROM unnest($2::text[], $3::timestamptz[]) AS period (name, since)
+    LEFT JOIN transfers t ON t.user_id = player.user_id AND t.recorded_at >= period.since
+    GROUP BY period.name
+) AS spent;

@@ -9,6 +9,7 @@ import msgspec
 from touchline.core.account import Account
 from touchline.core.bet import Accept, Bet, BetResult, BetStatus
 from touchline.core.event import Event, EventStatus
+from touchline.core.funds import FundsMoved
 from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId, TransferId
 from touchline.core.ledger import Posting, Transfer, TransferKind, Wallet, debt_account, wallet_account
 from touchline.core.limits import Limit, LimitKind, Limits, Period
@@ -158,6 +159,20 @@ def transfer_of(row: Any) -> Transfer:
         amount_minor=row["amount_minor"],
         currency=row["currency"],
         bet_id=None if row["bet_id"] is None else BetId(row["bet_id"]),
+        recorded_at=row["recorded_at"],
+    )
+
+
+def moved_of(row: Any) -> FundsMoved:
+    """Return the deposit or withdrawal of a row."""
+    return FundsMoved(
+        move_id=row["move_id"],
+        player_id=PlayerId(row["user_id"]),
+        kind=TransferKind(row["kind"]),
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        balance_minor=row["balance_minor"],
+        idempotency_key=row["idempotency_key"],
         recorded_at=row["recorded_at"],
     )
 

@@ -1,0 +1,295 @@
+"""A shard's records in PostgreSQL, in the hands of the one writer that has taken them.
+
+Invariants: a writer holds an advisory lock on a connection of its own, and whatever it writes names its epoch, in
+the statement that gives its facts their places; so one that was replaced, and does not know it, writes nothing.
+Locks are taken in one order: the shard's row, wallets, then exposures, which all shards share, sorted; then a
+settlement's row.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
+from datetime import datetime
+from typing import Any, Final
+
+import asyncpg
+
+from touchline.adapters.postgres import shard_columns as columns
+from touchline.adapters.postgres.database import AWAY, COMMAND_TIMEOUT_S, LOCK_TIMEOUT_MS, in_our_terms
+from touchline.adapters.postgres.queries import Queries
+from touchline.adapters.postgres.rows import selections_of, selections_text
+from touchline.adapters.postgres.shard_reading import read_position
+from touchline.adapters.postgres.shard_settling import count_bets, next_moves
+from touchline.adapters.postgres.spending import read_spent_by
+from touchline.core.batch import Batch, LookedUp, Version
+from touchline.core.errors import Fault, Outage
+from touchline.core.facts import AccountOpened, Body
+from touchline.core.ids import MarketId, PlayerId
+from touchline.core.limits import Spent
+from touchline.core.market import Market, MarketStatus, offered_milli
+from touchline.core.settlement import Settlement
+from touchline.ports import Credentials, Worked
+from touchline.ports.shards import Request
+
+SILENT_MAX_S: Final = 10.0  # a writer that is not heard of for so long may be replaced
+BEATS: Final = 5  # signs of life within that time
+CONNECT_TIMEOUT_S: Final = 5.0
+MARKETS_KNOWN_MAX: Final = 100_000
+# A batch's few hundred rows are each looked up by their key, however large the books have grown.
+_BY_KEY: Final = {
+    "lock_timeout": str(LOCK_TIMEOUT_MS),
+    "jit": "off",
+    "enable_seqscan": "off",
+    "enable_hashjoin": "off",
+    "enable_mergejoin": "off",
+    "plan_cache_mode": "force_generic_plan",
+}
+_QUERIES: Final = Queries("shards.sql")
+_REGISTER: Final = Queries("accounts.sql")["register"]
+
+
+class PostgresShard:
+    """The `ShardStore` port: shard `shard` of `shards`, in the migrated database at `dsn`.
+
+    `address` is where the writer is reached, put on record for those who look for it.
+    """
+
+    def __init__(
+        self, dsn: str, shard: int, shards: int, *, address: str | None = None, silent_max_s: float = SILENT_MAX_S
+    ) -> None:
+        self._dsn = dsn
+        self._shard = shard
+        self._shards = shards
+        self._silent_max_s = silent_max_s
+        self.address = address
+
+    @property
+    def shard(self) -> int:
+        """See `ports.ShardStore`."""
+        return self._shard
+
+    @asynccontextmanager
+    async def taken(self) -> AsyncIterator["TakenShard"]:
+        """See `ports.ShardStore`.
+
+        Raises:
+            Fault: the books were begun with another number of shards.
+        """
+        name = f"shard {self._shard}"
+        async with AsyncExitStack() as stack:
+            # The server ends a holder that is silent, so that one which hangs can be replaced.
+            silence = {"idle_session_timeout": f"{round(self._silent_max_s * 1000)}ms"}
+            holder = await stack.enter_async_context(_connected(self._dsn, f"{name} holder", silence))
+            epoch = await self._take(holder)
+            writer = await stack.enter_async_context(_connected(self._dsn, f"{name} writer", _BY_KEY))
+            reader = await stack.enter_async_context(_connected(self._dsn, f"{name} reader", _BY_KEY))
+            beating = asyncio.create_task(_beat(holder, self._silent_max_s / BEATS))
+            try:
+                yield TakenShard(self._shard, self._shards, epoch, writer, reader, beating)
+            finally:
+                beating.cancel()
+                await asyncio.gather(beating, return_exceptions=True)
+
+    async def _take(self, holder: Any) -> int:
+        with in_terms():
+            if not await holder.fetchval(_QUERIES["hold"], self._shard):
+                raise Outage(f"shard {self._shard}: another writer has it, and its turn")
+            await holder.execute(_QUERIES["begin"], self._shards)
+            row = await holder.fetchrow(_QUERIES["take"], self._shard, self.address)
+        if row is None or row["shards"] != self._shards:
+            kept = None if row is None else row["shards"]
+            raise Fault(f"shard {self._shard} of {self._shards}: the books were begun with {kept} shards")
+        return int(row["epoch"])
+
+
+class TakenShard:
+    """The `ShardRecords` port."""
+
+    def __init__(
+        self, shard: int, shards: int, epoch: int, writer: Any, reader: Any, beating: "asyncio.Task[None]"
+    ) -> None:
+        self.epoch = epoch
+        self._shard = shard
+        self._shards = shards
+        self._writer = writer
+        self._reader = reader
+        self._beating = beating
+        self._known: set[MarketId] = set()
+
+    async def lost(self) -> None:
+        """See `ports.ShardRecords`."""
+        await asyncio.shield(self._beating)
+
+    async def look_up(self, requests: Sequence[Request]) -> LookedUp:
+        """See `ports.ShardRecords`."""
+        with in_terms():
+            return await read_position(self._reader, self._shard, requests)
+
+    async def spent(self, player_ids: Collection[PlayerId], now: datetime) -> Mapping[PlayerId, Spent]:
+        """See `ports.ShardRecords`."""
+        with in_terms():
+            return await read_spent_by(self._reader, player_ids, now)
+
+    async def asked_milli(self, versions: Collection[Version]) -> Mapping[Version, int]:
+        """See `ports.ShardRecords`."""
+        markets, numbers = [version[0] for version in versions], [version[1] for version in versions]
+        with in_terms():
+            rows = await self._reader.fetch(_QUERIES["past_versions"], markets, numbers)
+        kept = {(row["market_id"], row["odds_version"]): row for row in rows}
+        found = {}
+        for version in versions:
+            row = kept.get(version[:2])
+            if row is not None:
+                status, selections = MarketStatus(row["status"]), selections_of(row["selections"])
+                odds_milli = offered_milli(status, selections, version[2])
+                if odds_milli is not None:
+                    found[version] = odds_milli
+        return found
+
+    async def record(self, batch: Batch) -> bool:
+        """See `ports.ShardRecords`."""
+        with in_terms():
+            for market_id in {bet.market_id for bet in batch.bets} - self._known:
+                await self._ensure(batch.markets[market_id])
+            change = self._writer.transaction()
+            await change.start()
+            try:
+                fits = await self._write(batch)
+            except BaseException:
+                await _undo(change)
+                raise
+            if fits:
+                await change.commit()
+            else:
+                await change.rollback()
+        return fits
+
+    async def _write(self, batch: Batch) -> bool:
+        writer = self._writer
+        await self._append(batch.facts, batch.now, batch.first_seq)
+        if batch.bets:
+            await writer.execute(_QUERIES["record_bets"], batch.now, *columns.of_bets(batch.bets))
+        if batch.moves:
+            await writer.execute(_QUERIES["record_moves"], batch.now, *columns.of_moves(batch.moves))
+        await self._post(batch.now, columns.of_wallets(batch.wallets), columns.of_transfers(batch.postings))
+        if not batch.exposures:
+            return True
+        bound = batch.rules.exposure_max_minor
+        done = await writer.execute(_QUERIES["move_exposures"], *columns.of_exposures(batch.exposures), bound)
+        return _count(done) == len(batch.exposures)
+
+    async def register(self, credentials: Credentials, username: str, currency: str, at: datetime) -> bool:
+        """See `ports.ShardRecords`."""
+        player_id, role = credentials.player_id, credentials.role.value
+        with in_terms():
+            async with self._writer.transaction():
+                account = (player_id, username, role, credentials.password_hash, currency, at)
+                if await self._writer.fetchval(_REGISTER, *account):
+                    await self._append(
+                        [AccountOpened(player_id=player_id, currency=currency, opened_at=at)], at
+                    )
+                    return True
+            return bool(await self._writer.fetchval(_QUERIES["username"], player_id) == username)
+
+    async def to_work(self, settlement: Settlement) -> int:
+        """See `ports.ShardRecords`."""
+        with in_terms():
+            return await count_bets(self._writer, settlement, self._shard, self._shards)
+
+    async def work(self, settlement: Settlement, at: datetime, limit: int) -> Worked:
+        """See `ports.ShardRecords`."""
+        with in_terms():
+            work = await next_moves(self._writer, settlement, self._shard, self._shards, at, limit)
+            if not work.moves:
+                return Worked(0, {})
+            change = self._writer.transaction()
+            await change.start()
+            try:
+                await self._append(work.facts, at)
+                await self._writer.execute(_QUERIES["decide_bets"], *columns.of_decided(work.moves))
+                await self._post(at, columns.of_wallets(work.wallets), columns.of_transfers(work.postings))
+                exposures = columns.of_exposures(work.exposures)
+                await self._writer.execute(_QUERIES["move_exposures"], *exposures, None)
+                number = settlement.settlement_id
+                stands = await self._writer.fetchval(_QUERIES["progress"], number, len(work.moves))
+            except BaseException:
+                await _undo(change)
+                raise
+            if not stands:  # a rollback has taken the settlement back meanwhile
+                await change.rollback()
+                return Worked(0, {})
+            await change.commit()
+        return Worked(len(work.moves), work.balances)
+
+    async def _append(self, facts: Sequence[Body], at: datetime, first_seq: int | None = None) -> None:
+        places = (self._shard, self.epoch, first_seq, at)
+        done = await self._writer.execute(_QUERIES["append"], *places, *columns.of_facts(facts))
+        if _count(done) != len(facts):
+            raise Outage(f"shard {self._shard}: another writer has taken it")
+
+    async def _post(self, at: datetime, wallets: tuple[list[Any], ...], transfers: tuple[list[Any], ...]) -> None:
+        *changed, found = wallets
+        done = await self._writer.execute(_QUERIES["post"], at, *changed, *transfers, found)
+        if _count(done) != len(found):
+            raise Fault(f"shard {self._shard}: somebody else writes its wallets")
+
+    async def _ensure(self, market: Market) -> None:
+        await self._writer.execute(
+            _QUERIES["ensure_market"],
+            market.market_id,
+            market.event_id,
+            market.name,
+            market.market_type,
+            selections_text(market),
+            market.odds_version,
+            market.status.value,
+            market.bet_delay_ms,
+            market.priced_at,
+            market.updated_at,
+        )
+        if len(self._known) >= MARKETS_KNOWN_MAX:
+            self._known.clear()
+        self._known.add(market.market_id)
+
+
+@contextmanager
+def in_terms() -> Iterator[None]:
+    """Raise what the driver raises in the platform's terms."""
+    try:
+        yield
+    except (*AWAY, asyncpg.PostgresError) as error:
+        raise in_our_terms(error) from error
+
+
+@asynccontextmanager
+async def _connected(dsn: str, name: str, settings: Mapping[str, str]) -> AsyncIterator[Any]:
+    with in_terms():
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=CONNECT_TIMEOUT_S,
+            command_timeout=COMMAND_TIMEOUT_S,
+            server_settings={"application_name": name, **settings},
+        )
+    try:
+        yield connection
+    finally:
+        connection.terminate()  # its transaction, if there is one, is undone; nobody waits for a server that hangs
+
+
+async def _beat(holder: Any, every_s: float) -> None:
+    with in_terms():
+        while True:
+            await holder.fetchval(_QUERIES["beat"], timeout=every_s * BEATS)
+            await asyncio.sleep(every_s)
+
+
+async def _undo(change: Any) -> None:
+    try:
+        await change.rollback()
+    except (*AWAY, asyncpg.PostgresError):
+        return  # the connection is gone, and the transaction with it
+
+
+def _count(status: str) -> int:
+    """Return how many rows a statement wrote, by what the server says of it: "INSERT 0 5"."""
+    return int(status.rpartition(" ")[2])

@@ -1,0 +1,372 @@
+"""The one writer of an account shard: takes what waits, decides it in order, records it durably, then answers.
+
+Invariants: nothing is answered before all that it rests on is durable; a batch is decided while the one before it
+is being recorded, and sees it; bets and the other work on a shard take turns, so that neither starves.
+"""
+
+import asyncio
+import logging
+from collections import deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime
+from typing import Any, Final, NamedTuple
+
+from touchline.core.acceptance import Acceptance, Rules
+from touchline.core.batch import Batch, Version
+from touchline.core.bet import PlaceBet
+from touchline.core.errors import Fault, Outage, Rejection
+from touchline.core.funds import FundsAcceptance, FundsMoved, MoveFunds
+from touchline.core.ids import MarketId
+from touchline.core.market import Market
+from touchline.core.settlement import Settlement
+from touchline.ports import Balance, Clock, Credentials, Placed, Worked
+from touchline.ports.shards import Authority, Request, ShardRecords, ShardStore
+
+BATCH_BETS_MAX: Final = 500
+WAITING_MAX: Final = 10_000  # requests of one shard; more are an outage at once
+JOBS_MAX: Final = 1_000  # registrations and settlements' work that wait, likewise
+AHEAD_MIN: Final = 100  # fewer that wait are not decided before what is being recorded is on record
+TRIES_MAX: Final = 5  # to record what other shards leave less and less room for
+WORK_BETS_MAX: Final = 500  # of a settlement, in one transaction
+TAKEN_AGAIN_AFTER_S: Final = 0.2
+
+_log = logging.getLogger("touchline.shards")
+
+Job = Callable[[ShardRecords], Awaitable[Any]]
+
+
+class Asked(NamedTuple):
+    """A request, and where its answer goes."""
+
+    request: Request
+    answer: "asyncio.Future[Any]"
+
+
+class Raised(NamedTuple):
+    """An answer that is raised."""
+
+    error: Exception
+
+
+class Recording(NamedTuple):
+    """A batch that is being recorded; `done` is False where it has to be decided anew."""
+
+    asked: Sequence[Asked]
+    batch: Batch
+    done: "asyncio.Task[bool]"
+
+
+class ShardWriter:
+    """Writes the shard of `store` while `run` runs; while it is not to be had, every answer is an outage."""
+
+    def __init__(
+        self,
+        store: ShardStore,
+        authority: Authority,
+        rules: Rules,
+        clock: Clock,
+        *,
+        batch_bets_max: int = BATCH_BETS_MAX,
+        waiting_max: int = WAITING_MAX,
+    ) -> None:
+        self.shard = store.shard
+        self.batches = 0  # recorded since this began, and the bets in them
+        self.bets = 0
+        self._store = store
+        self._authority = authority
+        self._rules = rules
+        self._clock = clock
+        self._batch_bets_max = batch_bets_max
+        self._ahead_min = min(AHEAD_MIN, batch_bets_max)
+        self._waiting_max = waiting_max
+        self._waiting: deque[Asked] = deque()
+        self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
+        self._in_hand: list[Sequence[Asked]] = []  # no longer waiting, and not answered yet
+        self._recording: Recording | None = None
+        self._woken = asyncio.Event()
+        self._ours = asyncio.Event()
+
+    @property
+    def serving(self) -> bool:
+        """Whether the shard is this writer's just now."""
+        return self._ours.is_set()
+
+    async def ready(self) -> None:
+        """Wait until the shard is this writer's."""
+        await self._ours.wait()
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait to be decided."""
+        return len(self._waiting)
+
+    async def place(self, request: PlaceBet) -> Placed | Rejection:
+        """See `ports.stream.Ledger`."""
+        answer: Placed | Rejection = await self._ask(request)
+        return answer
+
+    async def move_funds(self, request: MoveFunds) -> tuple[FundsMoved, Balance | None] | Rejection:
+        """See `ports.stream.Ledger`."""
+        answer: tuple[FundsMoved, Balance | None] | Rejection = await self._ask(request)
+        return answer
+
+    async def register(self, credentials: Credentials, username: str, currency: str, at: datetime) -> bool:
+        """See `ports.stream.Ledger`."""
+        return bool(await self._do(lambda records: records.register(credentials, username, currency, at)))
+
+    async def to_work(self, settlement: Settlement) -> int:
+        """See `ports.stream.Ledger`."""
+        return int(await self._do(lambda records: records.to_work(settlement)))
+
+    async def work(self, settlement: Settlement, at: datetime, limit: int) -> Worked:
+        """See `ports.stream.Ledger`; at most `WORK_BETS_MAX` at a time."""
+        bets_max = min(limit, WORK_BETS_MAX)
+        worked: Worked = await self._do(lambda records: records.work(settlement, at, bets_max))
+        return worked
+
+    def _ask(self, request: Request) -> "asyncio.Future[Any]":
+        if not self.serving:
+            raise self._away()
+        if len(self._waiting) >= self._waiting_max:
+            raise Outage(f"shard {self.shard}: too many requests wait; it")
+        answer = asyncio.get_running_loop().create_future()
+        self._waiting.append(Asked(request, answer))
+        self._woken.set()
+        return answer
+
+    def _do(self, job: Job) -> "asyncio.Future[Any]":
+        if not self.serving or len(self._jobs) >= JOBS_MAX:
+            raise self._away()
+        done = asyncio.get_running_loop().create_future()
+        self._jobs.append((job, done))
+        self._woken.set()
+        return done
+
+    def _away(self) -> Outage:
+        return Outage(f"shard {self.shard}")
+
+    async def run(self) -> None:
+        """Write the shard, for ever; after an outage it is taken anew, when it is to be had.
+
+        Raises:
+            Fault: an invariant of the shard itself is broken.
+        """
+        while True:
+            try:
+                async with self._store.taken() as records:
+                    await self._serve_while_ours(records)
+            except Outage as outage:
+                _log.warning("shard %s is let go of: %s", self.shard, outage)
+            finally:
+                self._give_up()
+            await asyncio.sleep(TAKEN_AGAIN_AFTER_S)
+
+    async def _serve_while_ours(self, records: ShardRecords) -> None:
+        tasks: list[asyncio.Task[Any]] = [
+            asyncio.create_task(self._serve(records)),
+            asyncio.create_task(records.lost()),
+        ]
+        self._ours.set()
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            self._ours.clear()
+            for task in tasks:
+                task.cancel()
+            if self._recording is not None:
+                self._recording.done.cancel()
+                tasks.append(self._recording.done)
+            ended = await asyncio.gather(*tasks, return_exceptions=True)
+        for error in ended:
+            if isinstance(error, Exception):
+                raise error
+
+    def _give_up(self) -> None:
+        """Answer all who are not answered yet: the key tells what became of what was being recorded."""
+        unanswered = [one.answer for asked in (*self._in_hand, self._waiting) for one in asked]
+        for answer in (*unanswered, *(done for _, done in self._jobs)):
+            _tell(answer, Raised(self._away()))
+        self._in_hand.clear()
+        self._waiting.clear()
+        self._jobs.clear()
+        self._recording = None
+
+    async def _serve(self, records: ShardRecords) -> None:
+        while True:
+            self._woken.clear()
+            if self._jobs or (self._recording is not None and self._recording.done.done()):
+                await self._finish(records)
+            if self._jobs:
+                await self._do_next(records)
+            if len(self._waiting) >= (1 if self._recording is None else self._ahead_min):
+                await self._next_batch(records)
+            elif not self._jobs:
+                await self._woken.wait()
+
+    async def _do_next(self, records: ShardRecords) -> None:
+        """Do one job, while nothing is being recorded."""
+        job, done = self._jobs.popleft()
+        try:
+            _tell(done, await job(records))
+        except Fault as fault:
+            _tell(done, Raised(fault))
+        except Outage:
+            _tell(done, Raised(self._away()))
+            raise
+
+    async def _next_batch(self, records: ShardRecords) -> None:
+        """Decide the next requests, and begin to record them once those before are on record."""
+        asked = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_bets_max))]
+        self._in_hand.append(asked)
+        batch, answers = await self._decide(records, asked, self._recording)
+        if not await self._finish(records):  # what it was decided on did not come to be
+            batch, answers = await self._decide(records, asked, None)
+        done = asyncio.create_task(self._record(records, asked, batch, answers))
+        done.add_done_callback(lambda _: self._woken.set())
+        self._recording = Recording(asked, batch, done)
+
+    async def _decide(
+        self, records: ShardRecords, asked: Sequence[Asked], recording: Recording | None
+    ) -> tuple[Batch, Sequence[Any]]:
+        """Decide on requests; `recording` is what may not be on record yet."""
+        requests = [one.request for one in asked]
+        offered, found = await asyncio.gather(self._offered(requests), records.look_up(requests))
+        now = offered.at or self._clock.now()
+        limited = [player_id for player_id, held in found.accounts.items() if held.account.limits]
+        before = None if recording is None else recording.batch
+        if before is not None and found.next_seq not in (before.first_seq, before.next_seq):
+            raise Outage(f"shard {self.shard}: another writer has taken it, and its turn")
+        if recording is not None and limited and recording.batch.hidden_from(found, limited):
+            # What counts against limits is read after the rest, and must not have seen more than that has.
+            await asyncio.wait([recording.done])
+            found = await records.look_up(requests)
+        passed = self._passed(requests, offered.markets)
+        if limited or passed:
+            spent, asked_milli = await records.spent(limited, now), await records.asked_milli(passed)
+            found = replace(found, spent=spent, asked_milli=asked_milli)
+        batch = Batch(found, offered.markets, self._rules, now, before)
+        return batch, [_answer(batch, request, offered) for request in requests]
+
+    async def _offered(self, requests: Sequence[Request]) -> "Shown":
+        markets = {request.market_id for request in requests if isinstance(request, PlaceBet)}
+        if not markets:
+            return Shown({}, None, None)
+        try:
+            offered = await self._authority(markets)
+        except Outage as outage:
+            return Shown({}, None, outage)
+        return Shown(offered.markets, offered.at, None)
+
+    def _passed(self, requests: Sequence[Request], markets: Mapping[MarketId, Market]) -> set[Version]:
+        """Return the versions that bets ask for and that have passed, where a tolerance may honour them."""
+        if not self._rules.odds_tolerance_pct:
+            return set()
+        return {
+            (request.market_id, request.odds_version, request.selection_id)
+            for request in requests
+            if isinstance(request, PlaceBet)
+            and request.market_id in markets
+            and request.odds_version < markets[request.market_id].odds_version
+        }
+
+    async def _record(
+        self, records: ShardRecords, asked: Sequence[Asked], batch: Batch, answers: Sequence[Any]
+    ) -> bool:
+        """Record a batch, then answer; False, and nothing is done, where it has to be decided anew."""
+        if batch.facts and not await records.record(batch):
+            return False
+        self.batches += 1
+        self.bets += len(batch.bets)
+        self._in_hand.remove(asked)
+        for one, answer in zip(asked, answers, strict=True):
+            _tell(one.answer, answer)
+        return True
+
+    async def _finish(self, records: ShardRecords) -> bool:
+        """Wait for what is being recorded; False where it came to something else than was decided."""
+        recording, self._recording = self._recording, None
+        if recording is None:
+            return True
+        try:
+            if await recording.done:
+                return True
+        except Fault as fault:
+            await self._part(records, recording.asked, fault)
+            return False
+        await self._redo(records, recording.asked)
+        return False
+
+    async def _redo(self, records: ShardRecords, asked: Sequence[Asked]) -> None:
+        """Decide and record requests anew, while nothing else is being recorded."""
+        for _ in range(TRIES_MAX):
+            batch, answers = await self._decide(records, asked, None)
+            try:
+                if await self._record(records, asked, batch, answers):
+                    return
+            except Fault as fault:
+                await self._part(records, asked, fault)
+                return
+        self._in_hand.remove(asked)
+        for one in asked:
+            _tell(one.answer, Raised(self._away()))
+
+    async def _part(self, records: ShardRecords, asked: Sequence[Asked], fault: Fault) -> None:
+        """Find the request that the books refuse, so that it fails alone."""
+        self._in_hand.remove(asked)
+        if len(asked) == 1:
+            _tell(asked[0].answer, Raised(fault))
+            return
+        halves = asked[: len(asked) // 2], asked[len(asked) // 2 :]
+        self._in_hand += halves
+        for half in halves:
+            await self._redo(records, half)
+
+
+class Shown(NamedTuple):
+    """What the authority shows, and since when; nothing where it is `away`."""
+
+    markets: Mapping[MarketId, Market]
+    at: datetime | None
+    away: Outage | None
+
+
+def _answer(batch: Batch, request: Request, shown: Shown) -> Any:
+    """Decide on a request, and return what it will be answered once the batch is on record."""
+    try:
+        if isinstance(request, MoveFunds):
+            return _moved(batch, batch.move_funds(request))
+        if shown.away is not None:
+            return Raised(Outage(shown.away.dependency, shown.away.retry_after_s))
+        return _placed(batch, batch.place(request))
+    except (Rejection, Fault) as error:
+        return Raised(error)
+
+
+def _placed(batch: Batch, answer: Acceptance | Rejection) -> Placed | Rejection:
+    if isinstance(answer, Rejection):
+        return answer
+    bet, posting = answer.bet, answer.posting
+    if posting is None:
+        return Placed(bet, None)
+    return Placed(bet, Balance(posting.wallet.balance_minor, bet.currency, batch.wallets[bet.player_id].version))
+
+
+def _moved(
+    batch: Batch, answer: FundsAcceptance | Rejection
+) -> tuple[FundsMoved, Balance | None] | Rejection:
+    if isinstance(answer, Rejection):
+        return answer
+    moved = answer.moved
+    if answer.posting is None:
+        return moved, None
+    return moved, Balance(moved.balance_minor, moved.currency, batch.wallets[moved.player_id].version)
+
+
+def _tell(waiter: "asyncio.Future[Any]", answer: Any) -> None:
+    if waiter.done():  # whoever asked has gone
+        return
+    if isinstance(answer, Raised):
+        waiter.set_exception(answer.error)
+    else:
+        waiter.set_result(answer)
