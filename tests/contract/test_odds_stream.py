@@ -159,6 +159,15 @@ async def test_an_events_changes_are_told(authority: Authority) -> None:
     assert change.made == made.made
 
 
+async def test_who_follows_again_begins_with_an_image(authority: Authority) -> None:
+    stream = authority.stream()
+    for odds in (2_000, 2_100):
+        await price(authority.stores, {HOME: odds})
+        async with aclosing(stream.follow()) as following:
+            (market,) = (await image_of(following)).markets
+        assert market.odds_version == (odds - 1_900) // 100
+
+
 async def test_nothing_for_a_while_says_that_the_authority_was_heard_of(authority: Authority) -> None:
     async with aclosing(authority.stream().follow()) as following:
         await image_of(following)

@@ -44,7 +44,8 @@ class ValkeyOddsStream:
         await self._valkey.close()
 
     async def follow(self) -> AsyncIterator[Image | Sequence[Change]]:
-        """See `ports.stream.OddsStream`."""
+        """See `ports.stream.OddsStream`. Following again begins anew, with an image."""
+        self._epoch, self._cursor, self._missed = "", 0, True
         while True:
             try:
                 if self._missed:
@@ -108,7 +109,7 @@ class ValkeyOddsStream:
         self._pushed.clear()
         more, shown, after, epoch = True, list[Change](), self._cursor, self._epoch
         while more:
-            now, upto, more, changes = await self._read(after, epoch != self._epoch or not epoch)
+            now, upto, more, changes = await self._read(after, whole=epoch != self._epoch or not epoch)
             if now != epoch:  # cursors mean nothing any more: from the beginning
                 epoch, shown, after, more = now, [], 0, True
                 continue
