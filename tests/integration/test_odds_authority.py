@@ -199,6 +199,26 @@ async def test_changes_stop_where_too_many_are_not_on_record_and_go_on_after(val
     await client.close()
 
 
+async def test_an_authority_that_is_full_refuses_changes_and_is_read(clients: list[ValkeyMarkets]) -> None:
+    client = clients[0]
+    market = await client.change_market(MARKET, EVENT, lambda old: after(old, "price", MARKET))
+    policies = {"maxmemory": "1", "maxmemory-policy": "noeviction"}
+    before = {name: (await client._call("CONFIG", "GET", name))[1] for name in policies}
+    try:
+        for name, value in policies.items():
+            await client._call("CONFIG", "SET", name, value)
+        with pytest.raises(Outage):
+            await client.change_market(MARKET, None, lambda old: after(old, "price", MARKET), MessageId("m"))
+        assert await client.get(MARKET) == market
+        assert not await client.is_applied(MessageId("m"))
+    finally:
+        for name, kept in before.items():
+            await client._call("CONFIG", "SET", name, kept)
+    changed = await client.change_market(MARKET, None, lambda old: after(old, "price", MARKET), MessageId("m"))
+    assert changed is not None
+    assert changed.odds_version == 2
+
+
 async def test_of_messages_the_latest_are_remembered(
     clients: list[ValkeyMarkets], monkeypatch: pytest.MonkeyPatch
 ) -> None:

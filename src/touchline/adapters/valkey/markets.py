@@ -15,7 +15,7 @@ import msgspec
 
 from touchline.adapters.breaker import Breaker
 from touchline.adapters.valkey import records
-from touchline.adapters.valkey.connection import Part, Valkey
+from touchline.adapters.valkey.connection import Part, Refused, Valkey
 from touchline.core.errors import Code, Fault, Outage, Rejection
 from touchline.core.event import Event, EventStatus
 from touchline.core.ids import EventId, MarketId, MessageId
@@ -190,13 +190,21 @@ class ValkeyMarkets:
             limits = (self._history_max, MESSAGES_MAX)
             now_ms = _ms_of(self._clock.now())
             args = [kind, name, held, body, mark, enters, leaves, message_id or "", now_ms, seen, *limits, *more]
-            with self._breaker:
-                outcome, *rest = await self._change([], args)
+            outcome, *rest = await self._write(args)
             if outcome == b"moved":
                 held = rest[0]
                 continue
             return self._made(outcome, rest, name)
         raise Outage("the odds' authority: too many change this at once")
+
+    async def _write(self, args: list[Part]) -> Any:
+        with self._breaker:
+            try:
+                return await self._change([], args)
+            except Outage as outage:
+                if not isinstance(outage.__cause__, Refused):
+                    raise
+        raise Outage("the odds' authority: it has no room")  # and can be read, so the breaker stays as it is
 
     def _made(self, outcome: bytes, rest: Sequence[Any], name: str) -> bool:
         if outcome == b"changed":
