@@ -10,11 +10,14 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
+import msgspec
+
 from touchline.lab.measures import expected_share
 from touchline.lab.records import (
     BETS,
     CHECKS,
     METERS,
+    PRICE,
     RUN,
     SECONDS,
     STEPS,
@@ -93,19 +96,37 @@ class Recorder:
         settings: dict[str, str] | None = None,
         fails: Rate = lambda at, kind: 0.0,
         done: Callable[[int], tuple[int, int]] | None = None,
+        price_ms: float | None = None,
     ) -> None:
-        """Add a step; `done` gives (bets settled, bets to settle) at a second."""
-        begin, answered = self.at, dict.fromkeys(MIX, 0)
+        """Add a step; `done` gives (bets settled, bets to settle) at a second, `price_ms` how old new prices are.
+
+        Where the step is on `stream`, nobody polls.
+        """
+        pushed = (settings or {}).get("architecture") == "stream"
+        mix = {kind: rate for kind, rate in MIX.items() if not (pushed and kind == "odds")}
+        begin, answered = self.at, dict.fromkeys(mix, 0)
         for at in range(begin, begin + length_s):
-            for kind, rate in MIX.items():
+            for kind, rate in mix.items():
                 answered[kind] += self._second(name, at, kind, users * rate, fails(at, kind))
             self._meters(at, users, None if done is None else done(at))
         self.at += length_s
         self.steps.append(
             Step(name=name, users=users, settings=settings or {}, starts_s=float(begin), ends_s=float(self.at))
         )
-        for kind, rate in MIX.items():
+        for kind, rate in mix.items():
             self.results.append(self._result(name, kind, users, users * rate, answered[kind] / length_s))
+        if price_ms is not None:
+            self._prices(name, users, begin, length_s, price_ms)
+
+    def _prices(self, name: str, users: int, begin: int, length_s: int, price_ms: float) -> None:
+        p99_ms, each = 2 * price_ms, {"statuses": {"200": users}}
+        for at in range(begin, begin + length_s):
+            seen = Second(
+                t_s=at, step=name, kind=PRICE, offered=users, answered=users, errors=0, p99_ms=p99_ms, **each
+            )
+            self.seconds.append(seen)
+        took = {"p50_ms": price_ms, "p99_ms": p99_ms, "codes": {}}
+        self.results.append(msgspec.structs.replace(self.results[-1], kind=PRICE, **took))
 
     def _second(self, step: str, at: int, kind: str, rate: float, fails: float) -> int:
         users = round(rate / MIX[kind])
@@ -317,6 +338,25 @@ def soak_run(path: Path, length_s: int = 1800, **changes: Any) -> Path:
     recorder = Recorder()
     recorder.step("500 users", 500, length_s)
     return recorder.write(path, "soak", **{"checks": clean(), **changes})
+
+
+def compare_run(path: Path, **changes: Any) -> Path:
+    """A run of V0, which refuses what chance does, and of V1, which refuses a fiftieth of that."""
+    recorder = Recorder()
+    settlement = {}
+    sides = (("poll", "V0", 1500, 1.0, 25), ("stream", "V1", 14, 0.4, 2))
+    for architecture, name, price_ms, slower, took_s in sides:
+        for rate in (0.1, 0.5):
+            share = expected_share(rate, 3) / (1 if architecture == "poll" else 50)
+            recorder.model = Model(capacity=6_000, odds_changed=share, slower=slower)
+            settings = {"architecture": architecture, "changes_per_s": str(rate)}
+            recorder.step(f"{name}, {rate}/s", 4_000, 30, settings, price_ms=price_ms)
+        settings = {"architecture": architecture, "settling": "true"}
+        recorder.step(f"{name}, settling", 4_000, took_s + 1, settings, price_ms=price_ms)
+        found = {"bets": 10_000, "settled": 10_000, "seconds": took_s, "finished": True}
+        settlement[f"settlement on {name}"] = found
+    both = {"checks": clean(), "architecture": "poll and stream", "findings": settlement}
+    return recorder.write(path, "compare", **{**both, **changes})
 
 
 def sent_again() -> list[BetAttempt]:

@@ -36,6 +36,7 @@ WRITERS: dict[str, Callable[..., Path]] = {
     "ladder": runs.ladder_run,
     "faults": runs.faults_run,
     "soak": runs.soak_run,
+    "compare": runs.compare_run,
 }
 
 
@@ -88,6 +89,7 @@ def page_of(run_dir: Path) -> Page:
         ("ladder", "B1 odds cache takes a poll from 90.9 ms to 17.3 ms at p99; B3 tolerance takes refused bets "),
         ("faults", "V0 was broken in 4 ways: the worst, PostgreSQL killed, cost users "),
         ("soak", "V0 served 500 users for 30 min; polls take "),
+        ("compare", "V1 refuses 0.26 % of bets for a moved price where V0 refuses 13 %, at 0.1 changes a second "),
     ],
 )
 def test_the_headline_is_one_sentence_of_what_was_measured(tmp_path: Path, scenario: str, headline: str) -> None:
@@ -325,3 +327,24 @@ def test_a_full_disk_leaves_the_report_that_was_there(tmp_path: Path) -> None:
 def test_the_same_records_make_the_same_report(tmp_path: Path) -> None:
     first = write(runs.ladder_run(tmp_path / "a")).read_bytes()
     assert write(runs.ladder_run(tmp_path / "b")).read_bytes() == first
+
+
+def test_v0_and_v1_stand_side_by_side_beside_what_is_claimed_of_them(tmp_path: Path) -> None:
+    page = page_of(runs.compare_run(tmp_path))
+    source = page.source.replace("\u00a0", " ")
+    assert "a new price takes 14 ms to a bettor, 1.5 s by polls" in page.headline
+    assert "a tenth of V0's, and below 2 %: kept" in page.words["dt"].replace("&#x27;", "'")
+    assert "25 s" in page.words["li"]
+    assert "Of 9 claims of the streaming architecture, this run measures" in source
+    claimed = next(part for part in source.split("<table") if "350,000 requests/s at the peak" in part)
+    for said in ("50 to 200 ms", "a poll ", "under 100 ms", "a push 14 ms at p50, 28 ms at p99", "$730", "$3,500"):
+        assert said in claimed
+
+
+def test_v1_that_refuses_more_than_it_may_is_told(tmp_path: Path) -> None:
+    recorder = runs.Recorder()
+    for architecture, name, share in (("poll", "V0", 0.3), ("stream", "V1", 0.029)):
+        recorder.model = runs.Model(odds_changed=share)
+        recorder.step(name, 400, 30, {"architecture": architecture, "changes_per_s": "1"}, price_ms=20)
+    page = page_of(recorder.write(tmp_path, "compare", checks=runs.clean(), architecture="poll and stream"))
+    assert "below 2 %: not kept" in page.words["dt"].replace("&#x27;", "'")

@@ -1,9 +1,9 @@
-"""What the seed claims of the naive architecture, as data, each with the function that measures it.
+"""What the seed claims of its architectures, as data, each with the function that measures it.
 
 Invariant: a claim is judged by numbers alone; where a run holds none for it, it was not measured.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
@@ -48,9 +48,17 @@ class Judgement:
     verdict: Verdict
 
 
+def claims_of(evidence: Evidence) -> tuple[str, Sequence[Claim]]:
+    """Return what the claims that a run is held to are of, and the claims."""
+    if any(evidence.pushed(step) for step in evidence.steps):
+        return "the streaming architecture", STREAM_CLAIMS
+    return "the naive architecture", CLAIMS
+
+
 def judge_claims(evidence: Evidence) -> list[Judgement]:
     """Return every claim's judgement, those that were measured first."""
-    found = [judge_claim(claim, claim.measure(evidence)) for claim in CLAIMS]
+    _, claims = claims_of(evidence)
+    found = [judge_claim(claim, claim.measure(evidence)) for claim in claims]
     return sorted(found, key=lambda judgement: judgement.verdict is Verdict.NOT_MEASURED)
 
 
@@ -144,4 +152,16 @@ CLAIMS: Final = (
     Claim("Checking a token", f"about {milliseconds(3)} a request", measures.nothing, BY_NONE, 3, 3),
     Claim("Storage", "about 50 GB a year", measures.nothing, BY_NONE),
     Claim("Cost at 1,000 users", "about $730 a month", measures.nothing, BY_NONE),
+)
+
+STREAM_CLAIMS: Final = (
+    Claim("A new price reaches a bettor", "in under 100 ms", measures.pushed_price_p99_ms, "compare", 0, 100),
+    Claim("A bet", "in under 200 ms", measures.pushed_bet_p99_ms, "compare", 0, 200),
+    Claim("Bets refused because the price moved", "under 2 % of them", measures.pushed_refusals, "compare"),
+    Claim("The database dies", "odds are served on", fault_measures.odds_go_on, "faults"),
+    Claim("A part dies while an event settles", "each bet is paid, once", fault_measures.paid_once, "faults"),
+    Claim("A bet sent again after a lost answer", "its key makes it one", fault_measures.placed_once, "faults"),
+    Claim("Availability", "99.9 %: one request of 1,000 is lost", fault_measures.availability, "soak", 0, 0.001),
+    Claim("Throughput at the peak", "350,000 requests/s", measures.nothing, BY_NONE, 350_000, 350_000),
+    Claim("Cost", "$3,500 a month", measures.nothing, BY_NONE),
 )

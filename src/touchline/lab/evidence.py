@@ -135,6 +135,14 @@ class Evidence:
     def _results(self) -> dict[tuple[str, str], StepResult]:
         return {(result.step, result.kind): result for result in self.results}
 
+    def architecture(self, step: Step) -> str:
+        """Return on which architecture a step was."""
+        return step.settings.get("architecture", self.run.architecture)
+
+    def pushed(self, step: Step) -> bool:
+        """Tell whether prices were pushed in a step."""
+        return self.architecture(step) == "stream"
+
     def price(self, step: Step) -> StepResult | None:
         """Return how long after they were made prices were seen in one step; None where none was."""
         return next((result for result in self.price_results if result.step == step.name), None)

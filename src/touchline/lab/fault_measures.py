@@ -90,6 +90,38 @@ def database_dies(evidence: Evidence) -> Measured | None:
     )
 
 
+def odds_go_on(evidence: Evidence) -> Measured | None:
+    """Return for how long polls and pushes failed while PostgreSQL was away, in the fault where it was longest."""
+    found = [
+        (polls or 0.0, pushes)
+        for fault in faults_of(evidence, "postgres", "database")
+        if (polls := out_s(evidence, fault, "odds")) is not None
+        and (pushes := out_s(evidence, fault, "push")) is not None
+    ]
+    if not found:
+        return None
+    polls, pushes = max(found)
+    why = "Polls and pushes are served from memory, and prices change at an authority of their own."
+    text = f"polls failed for {seconds(polls)}, pushes for {seconds(pushes)}"
+    return Measured(text, why, holds=max(polls, pushes) == 0)
+
+
+def paid_once(evidence: Evidence) -> Measured | None:
+    """Return how many bets were paid wrongly after parts were killed while they were paid."""
+    found = settlement_killed(evidence)
+    return None if found is None else Measured(found.text, found.why, holds=not found.holds)
+
+
+def placed_once(evidence: Evidence) -> Measured | None:
+    """Return how many bets that were sent again under their keys were placed twice."""
+    for fault in evidence.run.faults:
+        keyed = noted(evidence, fault).get("with_key")
+        if isinstance(keyed, dict) and {"meant", "placed_twice"} <= keyed.keys():
+            text = f"{keyed['placed_twice']} of {number(keyed['meant'])} placed twice"
+            return Measured(text, "A bet has a key, or it is refused.", holds=not keyed["placed_twice"])
+    return None
+
+
 def cache_dies(evidence: Evidence) -> Measured | None:
     """Return what was still answered while Valkey was away."""
     found = _shares(evidence, "valkey", "redis")

@@ -5,7 +5,7 @@ measured or how the thing works, and praises nothing.
 """
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from typing import Final
 
 from touchline.lab.evidence import Evidence, answers
@@ -229,10 +229,30 @@ def peak_refusals(evidence: Evidence) -> Measured | None:
 
 def pushed_refusals(evidence: Evidence) -> Measured | None:
     """Return the share of bets refused for a moved price, where odds are pushed."""
-    share = refused_share(evidence.results)
-    if evidence.run.architecture == "poll" or share is None:
+    pushed = {step.name for step in evidence.steps if evidence.pushed(step)}
+    share = refused_share(result for result in evidence.results if result.step in pushed)
+    return None if share is None else Measured(percent(share), "Over the whole run.", holds=share < 0.02)
+
+
+def pushed_price_p99_ms(evidence: Evidence) -> Measured | None:
+    """Return how long a pushed price takes to a bettor at p99, in the step where it was longest."""
+    return _longest(evidence, evidence.price, "From when the price was made until its frame came")
+
+
+def pushed_bet_p99_ms(evidence: Evidence) -> Measured | None:
+    """Return how long a bet takes at p99 where odds are pushed, in the step where it was longest."""
+    return _longest(evidence, lambda step: evidence.result(step, "bet"), "HTTP and the durable commit included")
+
+
+def _longest(evidence: Evidence, of: Callable[[Step], StepResult | None], why: str) -> Measured | None:
+    if evidence.run.scenario in ("faults", "knee"):  # something was broken, or too much was asked
         return None
-    return Measured(percent(share), "Over the whole run.", holds=share < 0.02)
+    found = [(result.p99_ms, step) for step in evidence.steps if evidence.pushed(step) and (result := of(step))]
+    known = [(took, step) for took, step in found if took is not None]
+    if not known:
+        return None
+    took, step = max(known, key=lambda pair: pair[0])
+    return Measured(milliseconds(took), f"{why}; p99 in the step {step.name}.", took)
 
 
 def _achieved(result: StepResult) -> float:

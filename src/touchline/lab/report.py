@@ -14,12 +14,12 @@ from pathlib import Path
 from typing import Final
 
 from touchline.lab.charts import numbered
-from touchline.lab.claims import Judgement, Verdict, judge_claims
+from touchline.lab.claims import Judgement, Verdict, claims_of, judge_claims
 from touchline.lab.evidence import KINDS, Evidence, read_evidence
 from touchline.lab.markup import Markup, count, join, listed, milliseconds, number, percent, seconds, table, tag
 from touchline.lab.records import BETS, CHECKS, METERS, REPORT, RUN, SECONDS, STEPS
 from touchline.lab.saturation import LATE_P99_MS_MAX, late_ms
-from touchline.lab.sections import faults, knee, ladder, settlement, soak, timeline, volatility
+from touchline.lab.sections import compare, faults, knee, ladder, settlement, soak, timeline, volatility
 from touchline.lab.sections.parts import Section, Sections
 
 SECTIONS: Final[Mapping[str, Sections]] = {
@@ -29,6 +29,7 @@ SECTIONS: Final[Mapping[str, Sections]] = {
     "ladder": ladder.section,
     "faults": faults.section,
     "soak": soak.section,
+    "compare": compare.section,
 }
 VIOLATIONS_TOLD_MAX: Final = 20
 PROBLEMS_TOLD_MAX: Final = 10
@@ -222,7 +223,7 @@ def _rest(evidence: Evidence) -> list[Markup]:
 
 
 def _claims(evidence: Evidence) -> Markup:
-    judgements = judge_claims(evidence)
+    (of_what, _), judgements = claims_of(evidence), judge_claims(evidence)
     known = [judged for judged in judgements if judged.verdict is not Verdict.NOT_MEASURED]
     heads = ("claim", "claimed", "measured", "ratio", "verdict", "why")
     head = tag("thead", tag("tr", *(tag("th", text, scope="col") for text in heads)))
@@ -230,7 +231,7 @@ def _claims(evidence: Evidence) -> Markup:
     scroll = tag("div", body, class_="scroll", tabindex="0", role="region", aria_label="Claims")
     agreed = sum(judged.verdict is Verdict.AGREES for judged in known)
     told = (
-        f"Of {count(len(judgements), 'claim')} of the naive architecture, this run measures {number(len(known))}; "
+        f"Of {count(len(judgements), 'claim')} of {of_what}, this run measures {number(len(known))}; "
         f"{number(agreed)} of them agree, within 20 % where they are numbers."
     )
     rest = [

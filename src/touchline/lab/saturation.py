@@ -17,6 +17,7 @@ from touchline.lab.records import Meter, Step, StepResult
 
 POLL_P99_MS_MAX: Final = 200.0  # the seed's own service levels
 BET_P99_MS_MAX: Final = 500.0
+PRICE_P99_MS_MAX: Final = POLL_P99_MS_MAX  # of a price that is pushed, from when it was made
 SERVED_SHARE_MIN: Final = 0.98
 LATE_P99_MS_MAX: Final = 50.0  # of the generator itself; beyond it, latencies say something of it too
 FULL: Final = 0.9  # of a resource: what is used beyond it has run out, on the average of a step
@@ -31,6 +32,11 @@ PARTS: Final = {
     "supervisor": "supervisor",
     "generator": "load generator",
     "delay": "delaying proxy",
+    "gateway": "gateways",
+    "writer": "writers",
+    "history": "history worker",
+    "odds": "Valkey of the odds",
+    "relay": "relay to Kafka",
     "others": "other processes",
 }
 OTHERS: Final = "others"  # what the machine used and no part did
@@ -98,6 +104,9 @@ def judge(evidence: Evidence, step: Step) -> Judged | None:
         took = p99.get(kind)
         if took is not None and took > bound:
             wants.append(f"{name} took {milliseconds(took)} at p99")
+    price = evidence.price(step) if evidence.pushed(step) else None
+    if price is not None and (price.p99_ms or 0.0) > PRICE_P99_MS_MAX:
+        wants.append(f"a new price took {milliseconds(price.p99_ms)} to a bettor at p99")
     return Judged(step, wants, late_ms(evidence, step))
 
 

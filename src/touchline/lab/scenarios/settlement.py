@@ -27,13 +27,13 @@ async def settle(lab: Lab) -> None:
     [users] = lab.parameter("users")
     load = Load(users=users, changes_per_s=lab.parameter("changes_per_s"))
     await lab.step("before", load, lab.parameter("seconds"), warm_s=lab.parameter("warm_s"))
-    limit_s = GRACE_S + placed / SLOWEST_BETS_PER_S
+    limit_s = limit_of(placed)
     desk = Desk(lab.platform.instance.address)
     try:
 
         async def meanwhile() -> None:
             await asyncio.sleep(LOOK_S)
-            await _settle(lab, desk, market_id, limit_s)
+            await settle_market(lab, desk, market_id, limit_s)
 
         await lab.step("settling", load, limit_s, meanwhile=meanwhile)
     finally:
@@ -41,8 +41,13 @@ async def settle(lab: Lab) -> None:
     await lab.step("after", load, lab.parameter("seconds"))
 
 
-async def _settle(lab: Lab, desk: Desk, market_id: str, limit_s: float) -> None:
-    """Decide the market and watch until every bet is paid, or `limit_s` has passed."""
+def limit_of(bets: int) -> float:
+    """Return the seconds after which a settlement of so many bets has stopped."""
+    return GRACE_S + bets / SLOWEST_BETS_PER_S
+
+
+async def settle_market(lab: Lab, desk: Desk, market_id: str, limit_s: float) -> dict[str, Any]:
+    """Decide the market and watch until every bet is paid, or `limit_s` has passed; return what came of it."""
     began_s, done, total, finished = lab.now_s(), 0, 0, False
     with LineWriter(lab.run_dir / METERS) as meters:
         await desk.settle(market_id, RESULTS)
@@ -54,8 +59,10 @@ async def _settle(lab: Lab, desk: Desk, market_id: str, limit_s: float) -> None:
             meters.append(Meter(t_s=at_s, part=PART, cpu_percent=0.0, rss_mib=0.0, threads=0, extra=extra))
             meters.flush()
     took_s = round(lab.now_s() - began_s, 2)
-    lab.find("settlement", {"bets": total, "settled": done, "seconds": took_s, "finished": finished})
+    found = {"bets": total, "settled": done, "seconds": took_s, "finished": finished}
+    lab.find("settlement", found)
     lab.screen.tell(f"  {done:,} of {total:,} bets settled in {took_s:,.1f} s, {done / max(took_s, 0.01):,.0f}/s")
+    return found
 
 
 SETTLEMENT: Final = Scenario(

@@ -3,24 +3,27 @@
 from typing import Final
 
 from touchline.lab.bettors import BET
+from touchline.lab.generator import POLL_INTERVAL_S
 from touchline.lab.measures import expected_share, refused_share
 from touchline.lab.scenario import Lab, Load, Scenario
 
+PUSHED_S: Final = 0.0  # the poll interval that stands for pushes
+
 
 async def vary(lab: Lab) -> None:
-    """Try every rate of changes with every poll interval."""
+    """Try every rate of changes with every poll interval; with none where prices are pushed."""
     found = []
     [users] = lab.parameter("users")
-    for interval_s in lab.parameter("poll_intervals_s"):
+    for interval_s in [PUSHED_S] if lab.pushed else lab.parameter("poll_intervals_s"):
         for changes_per_s in lab.parameter("changes_per_s"):
             load = Load(
                 users=users,
                 changes_per_s=changes_per_s,
-                poll_interval_s=interval_s,
+                poll_interval_s=interval_s or POLL_INTERVAL_S,
                 bet_interval_s=lab.parameter("bet_interval_s"),
             )
             results = await lab.step(
-                f"{changes_per_s:g}/s, polls {interval_s:g} s",
+                f"{changes_per_s:g}/s, " + ("pushed" if lab.pushed else f"polls {interval_s:g} s"),
                 load,
                 lab.parameter("seconds"),
                 warm_s=lab.parameter("warm_s"),

@@ -9,11 +9,12 @@ from typing import Final
 from touchline.lab.charts import Band, Level, Mark, Notes, Series, line_chart
 from touchline.lab.evidence import Evidence
 from touchline.lab.markup import Markup, milliseconds, number, percent
-from touchline.lab.records import Step, StepResult
+from touchline.lab.records import PRICE, Step, StepResult
 from touchline.lab.saturation import (
     BET_P99_MS_MAX,
     HOST,
     POLL_P99_MS_MAX,
+    PRICE_P99_MS_MAX,
     SERVED_SHARE_MIN,
     Knee,
     cpu_by_group,
@@ -90,7 +91,7 @@ def percentiles_chart(
 ) -> Markup | None:
     """Return the latency percentiles of one kind; None where none was measured."""
     users = [float(step.users) for step in steps]
-    found = [evidence.result(step, kind) for step in steps]
+    found = [evidence.price(step) if kind == PRICE else evidence.result(step, kind) for step in steps]
     series = [
         Series(name, [None if result is None else what(result) for result in found], look, milliseconds)
         for name, look, what in PERCENTILES
@@ -143,6 +144,10 @@ def step_charts(evidence: Evidence, knee: Knee) -> list[Markup | None]:
     steps = rising(evidence)
     if not steps:
         return []
-    polls = percentiles_chart(evidence, steps, knee, "odds", "How long a poll takes", POLL_P99_MS_MAX)
+    if any(evidence.pushed(step) for step in steps):
+        title = "How long a new price takes to a bettor"
+        polls = percentiles_chart(evidence, steps, knee, PRICE, title, PRICE_P99_MS_MAX)
+    else:
+        polls = percentiles_chart(evidence, steps, knee, "odds", "How long a poll takes", POLL_P99_MS_MAX)
     bets = percentiles_chart(evidence, steps, knee, "bet", "How long a bet takes", BET_P99_MS_MAX)
     return [throughput_chart(evidence, steps, knee), polls, bets, cpu_chart(evidence, steps, knee)]

@@ -32,11 +32,11 @@ def _headline(evidence: Evidence, knee: Knee) -> str:
         users = number(knee.first_not.step.users)
         return f"{who} does not serve even {users} users" + (f": {end.removeprefix('then ')}." if end else ".")
     assert knee.last is not None
-    users, polls = number(knee.last.step.users), number(round(_polls(evidence, knee.last.step)))
+    users, polls = number(knee.last.step.users), _polls(evidence, knee.last.step)
     if knee.first_not is None:
-        return f"{who} serves all of the {users} users that were tried ({polls} polls/s); nothing ran out."
+        return f"{who} serves all of the {users} users that were tried ({polls}); nothing ran out."
     end = end or f"at {number(knee.first_not.step.users)} users {wants_text(knee.first_not)}"
-    return f"{who} serves {users} users ({polls} polls/s); {end}."
+    return f"{who} serves {users} users ({polls}); {end}."
 
 
 def _detail(evidence: Evidence, knee: Knee) -> str:
@@ -53,16 +53,21 @@ def _detail(evidence: Evidence, knee: Knee) -> str:
         if knee.first_not.late_ms > LATE_P99_MS_MAX:
             late = milliseconds(knee.first_not.late_ms)
             told.append(f"The load generator itself was late by {late} at p99 there: it shares the machine.")
+    pushed = any(evidence.pushed(step) for step in evidence.steps)
+    odds, counted = ("new prices", "made or due") if pushed else ("polls", "due")
     told.append(
-        "Served means: 98 % of what is asked is answered, polls take at most 200 ms and bets 500 ms at p99, "
-        "counted from the instant at which they were due."
+        f"Served means: 98 % of what is asked is answered, {odds} take at most 200 ms and bets 500 ms at p99, "
+        f"counted from the instant at which they were {counted}."
     )
     return " ".join(told)
 
 
-def _polls(evidence: Evidence, step: Step) -> float:
-    result = evidence.result(step, "odds")
-    return 0.0 if result is None else result.achieved_per_s
+def _polls(evidence: Evidence, step: Step) -> str:
+    """Return how many polls a second were answered, or prices pushed."""
+    pushed = evidence.pushed(step)
+    result = evidence.price(step) if pushed else evidence.result(step, "odds")
+    rate = 0.0 if result is None else result.achieved_per_s
+    return f"{number(round(rate))} {'pushes' if pushed else 'polls'}/s"
 
 
 def _figures(evidence: Evidence, knee: Knee) -> list[tuple[str, str]]:
@@ -75,7 +80,15 @@ def _figures(evidence: Evidence, knee: Knee) -> list[tuple[str, str]]:
     return [
         ("users served", number(step.users)),
         ("requests answered a second", number(round(rate))),
-        ("a poll, 99 of 100", milliseconds(p99.get("odds"))),
+        _odds_figure(evidence, step),
         ("a bet, 99 of 100", milliseconds(p99.get("bet"))),
         ("bets refused, price moved", percent(share)),
     ]
+
+
+def _odds_figure(evidence: Evidence, step: Step) -> tuple[str, str]:
+    if not evidence.pushed(step):
+        result = evidence.result(step, "odds")
+        return "a poll, 99 of 100", milliseconds(None if result is None else result.p99_ms)
+    price = evidence.price(step)
+    return "a new price to a bettor, 99 of 100", milliseconds(None if price is None else price.p99_ms)

@@ -27,10 +27,12 @@ def section(evidence: Evidence) -> Section:
     length = evidence.end_s - evidence.begin_s
     users = max((step.users for step in evidence.steps), default=0)
     begin, end = _p99(evidence)
+    what = "prices" if evidence.run.architecture == "stream" else "polls"
     headline = f"{evidence.platform} served {number(users)} users for {seconds(length)}"
     if begin is not None and end is not None:
         course = "the same as" if end < begin * GROWS and begin < end * GROWS else "beside"
-        took = f"polls take {milliseconds(end)} at p99 at the end, {course} {milliseconds(begin)} at the beginning"
+        first, last = milliseconds(begin), milliseconds(end)
+        took = f"{what} take {last} at p99 at the end, {course} {first} at the beginning"
         headline += f"; {took}"
     growth = _growth(evidence)
     figures = []
@@ -38,14 +40,15 @@ def section(evidence: Evidence) -> Section:
         share = sum(answered(second) for second in evidence.seconds) / evidence.asked
         figures.append(("of all requests answered", percent(share)))
     if begin is not None and end is not None:
-        figures.append(("polls' p99, beginning → end", change_ms(begin, end)))
+        figures.append((f"{what}' p99, beginning → end", change_ms(begin, end)))
     figures += [(f"memory: {part_name(group)}", f"{a:,.0f} → {b:,.0f} MiB") for group, (a, b) in growth.items()]
     chart = _memory_chart(evidence)
     return Section(headline + ".", "", figures[:6], [] if chart is None else [chart])
 
 
 def _p99(evidence: Evidence) -> tuple[float | None, float | None]:
-    seen = [(s.t_s, s.p99_ms) for s in evidence.seconds_by_kind.get("odds", []) if s.p99_ms is not None]
+    polls = evidence.seconds_by_kind.get("odds") or evidence.prices
+    seen = [(s.t_s, s.p99_ms) for s in polls if s.p99_ms is not None]
     return _ends(evidence, seen)
 
 

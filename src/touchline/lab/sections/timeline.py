@@ -16,7 +16,7 @@ from touchline.lab.saturation import HOST, connections_max, cpu_by_group, extra,
 from touchline.lab.scales import Axis, linear_axis, log_axis
 
 REASONS_MAX: Final = 6  # drawn apart; the rest is one layer
-LOOKS: Final = {"odds": "c2", "bet": "c1", "balance": "c3"}
+LOOKS: Final = {"odds": "c2", "bet": "c1", "balance": "c3", "subscribe": "c5"}
 GROUP_LOOKS: Final = {
     HOST: "c7 dashed",
     "pod": "c1",
@@ -25,6 +25,11 @@ GROUP_LOOKS: Final = {
     "balancer": "c4",
     "valkey": "c5",
     "settlement": "c6",
+    "gateway": "c1 dashed",
+    "writer": "c6 dashed",
+    "history": "c2 dashed",
+    "odds": "c5 dashed",
+    "relay": "c4 dashed",
 }
 GROUPS_MAX: Final = 7
 CONNECTIONS: Final = (  # what, of which group of parts, which of its extras, look
@@ -136,6 +141,9 @@ def latency_chart(evidence: Evidence) -> Markup | None:
             worst.append(f"{kind_name(kind)} {milliseconds(most)} (at {seconds(at)})")
             values = evidence.columns(seen, max)
             series.append(Series(kind_name(kind), values, LOOKS.get(kind, "c6"), milliseconds))
+    if any(evidence.pushed(step) for step in evidence.steps):
+        prices = evidence.columns(((second.t_s, second.p99_ms) for second in evidence.prices), max)
+        series.append(Series("new prices, until they are seen", prices, "c4", milliseconds))
     if not series:
         return None
     late = evidence.columns(

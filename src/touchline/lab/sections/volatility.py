@@ -21,7 +21,7 @@ def section(evidence: Evidence) -> Section:
     grid = _grid(evidence)
     if not grid:
         return Section("No bet was answered: nothing can be said of refusals.")
-    return Section(_headline(evidence, grid), _detail(), _figures(grid), [_heat(grid), _lines(grid)])
+    return Section(_headline(evidence, grid), _detail(grid), _figures(grid), [_heat(grid), _lines(grid)])
 
 
 def _grid(evidence: Evidence) -> Grid:
@@ -40,11 +40,13 @@ def _headline(evidence: Evidence, grid: Grid) -> str:
     shortest = min(key[0] for key in grid)
     other = grid.get((shortest, changes))
     if shortest == interval or other is None:
-        return f"{told}, polled every {_seconds(interval)}."
+        return f"{told}, {_shown(interval)}."
     return f"{told} when polled every {_seconds(interval)}, and still {percent(other)} every {_seconds(shortest)}."
 
 
-def _detail() -> str:
+def _detail(grid: Grid) -> str:
+    if not any(interval for interval, _ in grid):
+        return "A bet carries the version of the price that was pushed last; what is refused was on its way then."
     return (
         "A bet carries the version of the price that its client polled last. In small type: what chance alone "
         "gives, where changes come at random and a bet at any instant between two polls."
@@ -55,8 +57,8 @@ def _figures(grid: Grid) -> list[tuple[str, str]]:
     least, most = min(grid.items(), key=lambda cell: cell[1]), max(grid.items(), key=lambda cell: cell[1])
     within = sum(0.10 <= share <= 0.20 for share in grid.values())
     return [
-        (f"refused at most ({_changes(most[0][1])}/s, every {_seconds(most[0][0])})", percent(most[1])),
-        (f"refused at least ({_changes(least[0][1])}/s, every {_seconds(least[0][0])})", percent(least[1])),
+        (f"refused at most ({_changes(most[0][1])}/s, {_shown(most[0][0])})", percent(most[1])),
+        (f"refused at least ({_changes(least[0][1])}/s, {_shown(least[0][0])})", percent(least[1])),
         ("cells within the seed's 10 to 20 %", f"{within} of {len(grid)}"),
     ]
 
@@ -71,7 +73,7 @@ def _heat(grid: Grid) -> Markup:
             chance = tag("small", f"chance: {percent(round(expected_share(rate, interval), 2))}")
             style = None if share is None else f"--share:{100 * min(1.0, share) * 0.75:.0f}%"
             cells.append(tag("td", "–" if share is None else percent(share), chance, style=style))
-        rows.append(tag("tr", tag("th", f"polled every {_seconds(interval)}", scope="row"), *cells))
+        rows.append(tag("tr", tag("th", _shown(interval), scope="row"), *cells))
     heads = [tag("th", ""), *(tag("th", f"{_changes(rate)}/s", scope="col") for rate in rates)]
     body = tag("table", tag("thead", tag("tr", *heads)), tag("tbody", *rows), class_="heat")
     name = "Bets refused because the price moved"
@@ -85,7 +87,7 @@ def _lines(grid: Grid) -> Markup:
     series = []
     for index, interval in enumerate(intervals):
         look = LINE_LOOKS[index % len(LINE_LOOKS)]
-        name = f"every {_seconds(interval)}"
+        name = _shown(interval)
         series.append(Series(name, [grid.get((interval, rate)) for rate in rates], look, percent))
         chance = [expected_share(rate, interval) for rate in rates]
         series.append(Series(f"{name}, by chance", chance, f"{look} dashed", percent))
@@ -101,6 +103,11 @@ def _lines(grid: Grid) -> Markup:
 
 def _changes(rate: float) -> str:
     return f"{number(rate)} change{'' if rate == 1 else 's'}"
+
+
+def _shown(interval: float) -> str:
+    """Return how prices come to a bettor; an interval of 0 stands for pushes."""
+    return f"polled every {_seconds(interval)}" if interval else "pushed"
 
 
 def _seconds(interval: float) -> str:
