@@ -202,7 +202,7 @@ async def test_changes_stop_where_too_many_are_not_on_record_and_go_on_after(val
 async def test_an_authority_that_is_full_refuses_changes_and_is_read(clients: list[ValkeyMarkets]) -> None:
     client = clients[0]
     market = await client.change_market(MARKET, EVENT, lambda old: after(old, "price", MARKET))
-    policies = {"maxmemory": "1", "maxmemory-policy": "noeviction"}
+    policies = {"maxmemory-policy": "noeviction", "maxmemory": "1"}
     before = {name: (await client._call("CONFIG", "GET", name))[1] for name in policies}
     try:
         for name, value in policies.items():
@@ -212,7 +212,7 @@ async def test_an_authority_that_is_full_refuses_changes_and_is_read(clients: li
         assert await client.get(MARKET) == market
         assert not await client.is_applied(MessageId("m"))
     finally:
-        for name, kept in before.items():
+        for name, kept in reversed(before.items()):
             await client._call("CONFIG", "SET", name, kept)
     changed = await client.change_market(MARKET, None, lambda old: after(old, "price", MARKET), MessageId("m"))
     assert changed is not None
