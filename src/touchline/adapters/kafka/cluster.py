@@ -18,6 +18,7 @@ from touchline.core.errors import Fault, Outage
 
 TOPIC: Final = "touchline.facts"
 PARTITIONS: Final = 12  # among so many consumers of a group the work can be shared
+ANSWER_TIMEOUT_S: Final = 3  # for any broker to answer at all
 REQUEST_TIMEOUT_S: Final = 10
 KEPT_FOR_EVER: Final = {"retention.ms": "-1", "retention.bytes": "-1"}  # a new group begins at the first fact
 FACT_ID: Final = "fact_id"
@@ -57,7 +58,7 @@ class Cluster:
         admin = AdminClient(self.configuration())
         topic = NewTopic(self.topic, num_partitions=self.partitions, config=KEPT_FOR_EVER)
         try:
-            if self.topic not in admin.list_topics(timeout=REQUEST_TIMEOUT_S).topics:
+            if self.topic not in admin.list_topics(timeout=ANSWER_TIMEOUT_S).topics:
                 admin.create_topics([topic], operation_timeout=REQUEST_TIMEOUT_S)[self.topic].result()
         except KafkaException as error:
             if error.args[0].code() != KafkaError.TOPIC_ALREADY_EXISTS:

@@ -8,16 +8,21 @@ from collections.abc import AsyncIterator, Collection, Sequence
 from functools import partial
 from itertools import groupby
 from operator import attrgetter
+from time import sleep
 from typing import Final
 
-from confluent_kafka import Consumer, Message, TopicPartition
+from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
 from touchline.adapters.kafka.cluster import REQUEST_TIMEOUT_S, SHARD, Cluster, Thread
 from touchline.adapters.kafka.group import FETCHED_MAX_KIB, GroupConsumer, Partition, Read, poll
+from touchline.core.errors import Outage
 from touchline.core.facts import Fact
 from touchline.ports.stream import FACTS_AT_ONCE_MAX, Delivery
 from touchline.wire.facts_v1 import fact_from_wire
 
+LOOKS_MAX: Final = 50  # at a partition that nobody leads yet, its topic being new
+LOOK_AGAIN_AFTER_S: Final = 0.1
+_NO_LEADER: Final = frozenset({KafkaError.NOT_LEADER_FOR_PARTITION, KafkaError.UNKNOWN_TOPIC_OR_PART})
 SESSION_TIMEOUT_MS: Final = 10_000  # a consumer not heard of for so long is dead, and others take over
 
 
@@ -86,9 +91,17 @@ def _begin_at_the_end(consumer: Consumer, cluster: Cluster) -> dict[int, Partiti
     """Read every partition of the topic from where it ends now; blocks."""
     cluster.make_topic()
     numbers = consumer.list_topics(cluster.topic, timeout=REQUEST_TIMEOUT_S).topics[cluster.topic].partitions
-    ends = []
-    for number in numbers:
-        _, end = consumer.get_watermark_offsets(TopicPartition(cluster.topic, number), timeout=REQUEST_TIMEOUT_S)
-        ends.append(TopicPartition(cluster.topic, number, end))
-    consumer.assign(ends)
+    consumer.assign([_end_of(consumer, cluster.topic, number) for number in numbers])
     return {number: Partition(number) for number in numbers}
+
+
+def _end_of(consumer: Consumer, topic: str, number: int) -> TopicPartition:
+    for left in reversed(range(LOOKS_MAX)):
+        try:
+            place = TopicPartition(topic, number)
+            return TopicPartition(topic, number, consumer.get_watermark_offsets(place, REQUEST_TIMEOUT_S)[1])
+        except KafkaException as error:
+            if error.args[0].code() not in _NO_LEADER or not left:
+                raise
+            sleep(LOOK_AGAIN_AFTER_S)
+    raise Outage("Kafka")
