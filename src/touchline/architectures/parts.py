@@ -24,6 +24,7 @@ class Process:
     name: str
     role: str
     streams: bool = False  # whether it has a `stream_port`, to which the balancer sends
+    shard: int = 0  # the one that it writes
 
 
 Serve = Callable[[Settings, Listening], None]  # blocks until the process is told to stop
@@ -33,7 +34,7 @@ def workers_of(settings: Settings) -> list[Process]:
     """Return what works behind the pods, in the order in which they are restarted."""
     workers = [Process("settlement", "settlement")]
     if settings.architecture == "stream":
-        workers += [Process(f"writer-{number}", "writer") for number in range(1, settings.shards + 1)]
+        workers += [Process(f"writer-{n}", "writer", shard=n) for n in range(1, settings.shards + 1)]
         workers.append(Process("history", "history"))
         if settings.kafka:
             workers.append(Process("relay", "relay"))

@@ -48,6 +48,7 @@ class Settings(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     exposure_max_minor: Minor = 100_000_000
 
     shards: Annotated[int, msgspec.Meta(ge=1, le=64)] = 2  # of `stream`'s ledger; fixed once there are accounts
+    shard: Annotated[int, msgspec.Meta(ge=0, le=64)] = 0  # the one that this process writes, if any
     gateways: Annotated[int, msgspec.Meta(ge=1, le=64)] = 1  # processes that push `stream`'s odds
 
     session_ttl_s: Seconds = 1800

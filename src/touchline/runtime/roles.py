@@ -8,6 +8,8 @@ import sys
 from pathlib import Path
 from typing import Final
 
+import msgspec
+
 from touchline.architectures.parts import PREPARE, Process
 from touchline.architectures.settings import Settings, to_environ
 from touchline.runtime.addresses import free_port
@@ -67,6 +69,7 @@ async def prepare(settings: Settings) -> None:
 
 
 def _program(process: Process, settings: Settings, log: Path, ports: tuple[int, ...]) -> Program:
-    environ = os.environ | to_environ(settings) | {"PYTHONUNBUFFERED": "1"}
+    told = msgspec.structs.replace(settings, shard=process.shard)
+    environ = os.environ | to_environ(told) | {"PYTHONUNBUFFERED": "1"}
     argv = (sys.executable, "-P", "-m", "touchline.runtime.role", process.role, *map(str, ports))
     return Program(process.name, argv, log, environ, stop_timeout_s=STOP_TIMEOUT_S)

@@ -1,0 +1,326 @@
+"""V1 `stream`: odds are pushed from memory, bets go in batches to one writer a shard, settlement follows the log.
+
+The whole composition is on this page: which adapter stands behind which port, and which process does what.
+"""
+
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from contextlib import AsyncExitStack, asynccontextmanager
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Final
+
+import uvloop
+
+from touchline.adapters.board_markets import BoardMarkets
+from touchline.adapters.feeds.demo import DemoFeed
+from touchline.adapters.kafka.cluster import Cluster
+from touchline.adapters.kafka.fact_log import KafkaFactLog
+from touchline.adapters.kafka.publisher import KafkaPublisher
+from touchline.adapters.ledger_stores import LedgerAccounts, LedgerBets
+from touchline.adapters.odds_restoring import OddsRestoring
+from touchline.adapters.postgres.activity import read_activity
+from touchline.adapters.postgres.bets import PostgresBets
+from touchline.adapters.postgres.database import Database
+from touchline.adapters.postgres.fact_log import PostgresFactLog
+from touchline.adapters.postgres.markets import PostgresMarkets
+from touchline.adapters.postgres.migrations import migrate
+from touchline.adapters.postgres.odds_history import PostgresOddsBooks
+from touchline.adapters.postgres.settlements import PostgresSettlements
+from touchline.adapters.postgres.shard_directory import writers_at
+from touchline.adapters.postgres.shards import PostgresShard
+from touchline.adapters.shards import RemoteLedger
+from touchline.adapters.valkey.history import ValkeyHistory
+from touchline.adapters.valkey.markets import ValkeyMarkets
+from touchline.adapters.valkey.refill import ValkeyRefill
+from touchline.adapters.valkey.sessions import ValkeySessions
+from touchline.adapters.valkey.stream import ValkeyOddsStream
+from touchline.architectures.ladder import connect
+from touchline.architectures.parts import Listening, Serve
+from touchline.architectures.settings import Settings
+from touchline.architectures.wiring import (
+    Stores,
+    Surroundings,
+    log_to_stderr,
+    open_and_warm,
+    platform_over,
+    pod_works,
+    rules_of,
+    serve_process,
+    sessions_of,
+    tokens_of,
+    watch,
+)
+from touchline.core.delivery import Board
+from touchline.core.errors import Outage
+from touchline.core.ids import MarketId
+from touchline.edge.gateway import Gateway
+from touchline.edge.http.platform import Platform
+from touchline.edge.metering import ServerMeters, SettlementMeters
+from touchline.edge.push.framing import websocket_frame
+from touchline.edge.push.hub import Hub
+from touchline.edge.push.own_bets import OwnBets
+from touchline.edge.serving import Work
+from touchline.edge.shard_server import ShardServer
+from touchline.edge.workers import forget_old_messages, hear_revocations, ingest
+from touchline.flows.local_ledger import LocalLedger
+from touchline.flows.record_odds import OddsRecording
+from touchline.flows.relay_facts import FactRelay
+from touchline.flows.serve_board import BoardServing
+from touchline.flows.serve_odds import OddsServing
+from touchline.flows.write_shard import ShardWriter
+from touchline.ports import MarketStore
+from touchline.ports.shards import Offered
+from touchline.ports.stream import FactLog, Ledger
+
+ODDS_TIMEOUT_MS: Final = 2_000
+SHARDS_TAKEN_S: Final = 15  # longer than a writer that hangs keeps its shard
+
+
+@dataclass(frozen=True, slots=True)
+class Stream:
+    """V1 put together, as far as a process needs it that is no writer of a shard."""
+
+    around: Surroundings
+    database: Database
+    sessions: ValkeySessions
+    authority: ValkeyMarkets
+    ledger: Ledger
+
+
+@asynccontextmanager
+async def assembled(settings: Settings, name: str) -> AsyncIterator[Stream]:
+    """Yield V1 over the servers that `settings` name; `name` is what PostgreSQL shows its connections as."""
+    around = Surroundings.fresh()
+    async with AsyncExitStack() as stack:
+        stack.callback(around.passwords.close)
+        database = await connect(settings, name, around.meters)
+        stack.push_async_callback(database.close)
+        sessions = sessions_of(settings)
+        stack.push_async_callback(sessions.close)
+        authority = ValkeyMarkets(settings.odds_valkey, ODDS_TIMEOUT_MS, around.clock)
+        stack.push_async_callback(authority.close)
+        ledger = RemoteLedger(settings.shards, partial(writers_at, database), settings.token_secret)
+        stack.push_async_callback(ledger.close)
+        watch(around.meters, settings, database, sessions)
+        yield Stream(around, database, sessions, authority, ledger)
+
+
+def _platform(settings: Settings, stream: Stream, markets: MarketStore, odds: OddsServing) -> Platform:
+    """Return the flows over V1's stores; a pod reads `markets` from its board, others at the authority."""
+    clock, database = stream.around.clock, stream.database
+    rules, authority = rules_of(settings), partial(_offered, stream.authority)
+    stores = Stores(
+        markets=markets,
+        settlements=PostgresSettlements(database, PostgresMarkets(database, clock)),
+        bets=LedgerBets(database, clock, rules, stream.ledger, authority),
+        accounts=LedgerAccounts(database, clock, stream.ledger),
+        sessions=stream.sessions,
+        odds=odds,
+    )
+    return platform_over(settings, stores, stream.around, keys_required=True, looks_early=False)
+
+
+async def _offered(authority: ValkeyMarkets, market_ids: Collection[MarketId]) -> Offered:
+    return Offered(await authority.at_authority(market_ids))
+
+
+def _log(settings: Settings, database: Database) -> FactLog:
+    """Return the log that consumers read."""
+    return KafkaFactLog(Cluster(settings.kafka)) if settings.kafka else PostgresFactLog(database)
+
+
+def _writer(settings: Settings, stream: Stream, store: PostgresShard) -> ShardWriter:
+    return ShardWriter(store, partial(_offered, stream.authority), rules_of(settings), stream.around.clock)
+
+
+def prepare(settings: Settings) -> None:
+    """Migrate, make sure of the authority on odds, open the demo accounts, warm the session cache; blocks."""
+    uvloop.run(_prepare(settings))
+
+
+async def _prepare(settings: Settings) -> None:
+    await migrate(settings.postgres)
+    async with assembled(settings, "prepare") as stream, _recording(settings, stream) as recording:
+        await recording.prepare()
+        async with _all_shards(settings, stream) as ledger:
+            stream = replace(stream, ledger=ledger)
+            platform = _platform(settings, stream, stream.authority, OddsServing(stream.authority))
+            await open_and_warm(settings, platform, stream.around.passwords)
+
+
+@asynccontextmanager
+async def _all_shards(settings: Settings, stream: Stream) -> AsyncIterator[LocalLedger]:
+    """Write every shard in this process for a while: before there are writers."""
+    shards = range(1, settings.shards + 1)
+    stores = [PostgresShard(settings.postgres, shard, settings.shards) for shard in shards]
+    writers = [_writer(settings, stream, store) for store in stores]
+    ledger = LocalLedger(writers, settings.shards)
+    running = asyncio.create_task(ledger.run())
+    try:
+        async with asyncio.timeout(SHARDS_TAKEN_S):
+            await ledger.ready()
+        yield ledger
+    except TimeoutError as late:
+        raise Outage("the writers' turn: other writers of these books run; they") from late
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+
+
+@asynccontextmanager
+async def _recording(settings: Settings, stream: Stream) -> AsyncIterator[OddsRecording]:
+    """Yield what writes odds behind their authority, and makes sure that there is one."""
+    history = ValkeyHistory(settings.odds_valkey, ODDS_TIMEOUT_MS)
+    refill = ValkeyRefill(settings.odds_valkey, ODDS_TIMEOUT_MS)
+    restoring = OddsRestoring(stream.database, refill, history, stream.around.clock)
+    try:
+        yield OddsRecording(history, PostgresOddsBooks(stream.database), restoring.prepare)
+    finally:
+        await history.close()
+        await refill.close()
+
+
+def serve_pod(settings: Settings, listening: Listening) -> None:
+    """Answer clients until told to stop; blocks."""
+    uvloop.run(_serve_pod(settings, listening))
+
+
+async def _serve_pod(settings: Settings, listening: Listening) -> None:
+    log_to_stderr()
+    odds = ValkeyOddsStream(settings.odds_valkey, ODDS_TIMEOUT_MS)
+    async with assembled(settings, "pod") as stream:
+        markets = BoardMarkets(Board(), odds, stream.authority, stream.around.clock)
+        platform = _platform(settings, stream, markets, BoardServing(markets, markets))
+
+        def works() -> dict[str, Work]:
+            beside = pod_works(settings, platform, stream.around.feed_meters)
+            return {**beside, "odds": markets.follow}
+
+        await serve_process(platform, listening.service_port, works, answers_clients=True)
+        await odds.close()
+
+
+def serve_gateway(settings: Settings, listening: Listening) -> None:
+    """Push odds and own bets until told to stop; blocks."""
+
+    def works(stream: Stream) -> dict[str, Work]:
+        clock, database = stream.around.clock, stream.database
+        tokens = tokens_of(settings, clock)
+        accounts = LedgerAccounts(database, clock, stream.ledger)
+        bets = PostgresBets(database, clock, rules_of(settings))
+        gateway = Gateway(Hub(Board(), clock, websocket_frame), OwnBets(bets, tokens))
+        gateway.expose(stream.around.meters)
+        odds = ValkeyOddsStream(settings.odds_valkey, ODDS_TIMEOUT_MS)
+        pushed = gateway.works(odds, _log(settings, database), listening.stream_port)
+        return {**pushed, "revocations": lambda: hear_revocations(accounts, tokens)}
+
+    uvloop.run(_serve(settings, listening, "gateway", works))
+
+
+def serve_writer(settings: Settings, listening: Listening) -> None:
+    """Write one account shard until told to stop; blocks."""
+    uvloop.run(_serve_writer(settings, listening))
+
+
+async def _serve_writer(settings: Settings, listening: Listening) -> None:
+    log_to_stderr()
+    async with assembled(settings, f"writer {settings.shard}") as stream:
+        store = PostgresShard(settings.postgres, settings.shard, settings.shards)
+        writer = _writer(settings, stream, store)
+        ledger = LocalLedger([writer], settings.shards)
+        door = ShardServer(ledger, settings.shard, settings.token_secret)
+        store.address = await door.start()
+        meters = stream.around.meters
+        meters.watch("counter", "touchline_shard_batches", "Batches put on record", lambda: writer.batches)
+        meters.watch("counter", "touchline_shard_bets", "Bets in them", lambda: writer.bets)
+        meters.watch("gauge", "touchline_shard_waiting", "Requests that wait", lambda: writer.waiting)
+        meters.watch("gauge", "touchline_shard_serving", "Whether the shard is this one's", lambda: writer.serving)
+        platform = _platform(settings, stream, stream.authority, OddsServing(stream.authority))
+        works: dict[str, Work] = {"shard": ledger.run}
+        try:
+            await serve_process(platform, listening.service_port, lambda: works, answers_clients=False)
+        finally:
+            await door.close()
+
+
+def serve_history(settings: Settings, listening: Listening) -> None:
+    """Record what the authority on odds changes until told to stop; blocks."""
+
+    def works(stream: Stream) -> dict[str, Work]:
+        return {
+            "history": lambda: _record_odds(settings, stream),
+            "forgetting": lambda: forget_old_messages(stream.authority, stream.around.clock),
+        }
+
+    uvloop.run(_serve(settings, listening, "history", works))
+
+
+async def _record_odds(settings: Settings, stream: Stream) -> None:
+    async with _recording(settings, stream) as recording:
+        await recording.run()
+
+
+def serve_relay(settings: Settings, listening: Listening) -> None:
+    """Take facts to Kafka until told to stop; blocks."""
+
+    def works(stream: Stream) -> dict[str, Work]:
+        return {"relay": lambda: _relay(settings, stream.database)}
+
+    uvloop.run(_serve(settings, listening, "relay", works))
+
+
+async def _relay(settings: Settings, database: Database) -> None:
+    publisher = KafkaPublisher(Cluster(settings.kafka))
+    try:
+        await FactRelay(PostgresFactLog(database), publisher).run()
+    finally:
+        await publisher.close()
+
+
+def serve_feed(settings: Settings, listening: Listening) -> None:
+    """Bring the demo feed's odds in until told to stop; blocks."""
+
+    def works(stream: Stream) -> dict[str, Work]:
+        around = stream.around
+        platform = _platform(settings, stream, stream.authority, OddsServing(stream.authority))
+        around.meters.include(around.feed_meters)
+        feed = DemoFeed(settings.demo_seed, settings.demo_matches, settings.demo_speed, around.clock)
+        return {"feed": lambda: ingest(feed, stream.authority, platform.feed)}
+
+    uvloop.run(_serve(settings, listening, "feed", works))
+
+
+def serve_settlement(settings: Settings, listening: Listening) -> None:
+    """Carry settlements out until told to stop; blocks."""
+
+    def works(stream: Stream) -> dict[str, Work]:
+        around = stream.around
+        settlement_meters = SettlementMeters()
+        server_meters = ServerMeters(lambda: read_activity(stream.database, around.clock.now()))
+        around.meters.include(settlement_meters)
+        around.meters.include(server_meters, server_meters.refresh)
+        return {}
+
+    uvloop.run(_serve(settings, listening, "settlement", works))
+
+
+async def _serve(
+    settings: Settings, listening: Listening, name: str, works: Callable[[Stream], dict[str, Work]]
+) -> None:
+    log_to_stderr()
+    async with assembled(settings, name) as stream:
+        platform = _platform(settings, stream, stream.authority, OddsServing(stream.authority))
+        port = listening.service_port
+        await serve_process(platform, port, lambda: works(stream), answers_clients=False)
+
+
+ROLES: Final[Mapping[str, Serve]] = {
+    "pod": serve_pod,
+    "gateway": serve_gateway,
+    "writer": serve_writer,
+    "history": serve_history,
+    "settlement": serve_settlement,
+    "relay": serve_relay,
+    "feed": serve_feed,
+}
