@@ -142,12 +142,13 @@ class _Revocations:
         one = self._of_token.get(identity.token_id)
         if one is not None and now < one.until:
             return True
-        return any(
+        of_player = self._of_player.get(identity.player_id)
+        return of_player is not None and any(
             now < revocation.until
             and revocation.issued_until is not None
             and identity.issued_at <= revocation.issued_until
             and identity.token_id != spared
-            for spared, revocation in self._of_player.get(identity.player_id, {}).items()
+            for spared, revocation in of_player.items()
         )
 
     def _stand(self, revocation: Revocation) -> bool:

@@ -14,6 +14,8 @@ from typing import Any, Final
 import uvicorn
 
 from touchline.core.errors import Outage
+from touchline.edge.http.app import HttpApp
+from touchline.edge.http.protocol import PodProtocol
 from touchline.edge.http.service import Readiness
 
 HOST: Final = "127.0.0.1"
@@ -32,18 +34,14 @@ class _Server(uvicorn.Server):
         yield
 
 
-async def serve(application: Any, port: int, readiness: Readiness, works: Mapping[str, Work]) -> None:
-    """Answer HTTP on `port` and keep each of `works` going, until told to stop.
-
-    A work that meets an `Outage` is begun again after it; anything else that it raises ends the process, for its
-    supervisor to see and start again.
-    """
-    server = _Server(
+def server_of(application: Any, port: int) -> uvicorn.Server:
+    """Return what answers HTTP on `port` with an ASGI application, an `HttpApp` on a shorter way."""
+    return _Server(
         uvicorn.Config(
             application,
             host=HOST,
             port=port,
-            http="httptools",
+            http=PodProtocol if isinstance(application, HttpApp) else "httptools",
             ws="none",
             lifespan="off",
             access_log=False,
@@ -54,6 +52,15 @@ async def serve(application: Any, port: int, readiness: Readiness, works: Mappin
             timeout_graceful_shutdown=GRACE_S,
         )
     )
+
+
+async def serve(application: Any, port: int, readiness: Readiness, works: Mapping[str, Work]) -> None:
+    """Answer HTTP on `port` and keep each of `works` going, until told to stop.
+
+    A work that meets an `Outage` is begun again after it; anything else that it raises ends the process, for its
+    supervisor to see and start again.
+    """
+    server = server_of(application, port)
     loop = asyncio.get_running_loop()
     for number in (signal.SIGTERM, signal.SIGINT):
         loop.add_signal_handler(number, setattr, server, "should_exit", True)

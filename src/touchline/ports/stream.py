@@ -13,6 +13,7 @@ from touchline.core.delivery import EventChanged, Image, MarketChanged
 from touchline.core.errors import Rejection
 from touchline.core.facts import Fact
 from touchline.core.funds import FundsMoved, MoveFunds
+from touchline.core.ids import MarketId
 from touchline.core.settlement import Settlement
 from touchline.ports import Balance, Credentials, Placed, Worked
 
@@ -27,6 +28,7 @@ __all__ = [
     "Ledger",
     "MarketChanged",
     "OddsStream",
+    "ShownMarkets",
 ]
 
 CHANGES_AT_ONCE_MAX: Final = 1_000
@@ -41,6 +43,23 @@ class OddsStream(Protocol):
 
         After an outage it goes on by itself: with the changes missed, or with a new image where they can't be had.
         An empty sequence says that there was nothing for a while and that the authority was heard of.
+        """
+
+
+class ShownMarkets(Protocol):
+    """What is offered as the bytes that go out, read from memory where that is current."""
+
+    def held_body(self, market_id: MarketId) -> bytes | None:
+        """Return a market as `MarketV1` in JSON; None where memory can't tell."""
+
+    async def events_body(self, status: str | None) -> bytes:
+        """Return what `MarketStore.events` does, as `EventsV1` in JSON."""
+
+    async def changes_body(self, cursor: str | None) -> bytes:
+        """Return what `MarketStore.changed_since` does, as `ChangesV1` in JSON.
+
+        Raises:
+            Rejection: MALFORMED: no cursor of ours.
         """
 
 

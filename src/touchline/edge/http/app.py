@@ -14,6 +14,7 @@ import msgspec
 
 from touchline.core.account import Identity, Role
 from touchline.core.errors import Code, Outage, Rejection
+from touchline.edge.http.lanes import HEADER_BYTES_MAX, Lanes
 from touchline.edge.http.operations import Call, Operation, Reply
 from touchline.edge.http.platform import Platform
 from touchline.wire.problems_v1 import (
@@ -28,7 +29,6 @@ Scope = MutableMapping[str, Any]
 Receive = Callable[[], Awaitable[MutableMapping[str, Any]]]
 Send = Callable[[MutableMapping[str, Any]], Awaitable[None]]
 
-HEADER_BYTES_MAX: Final = 16 * 1024
 QUERY_FIELDS_MAX: Final = 16
 REQUESTS_MAX: Final = 2_000  # being worked at once in one pod; more are answered 503 at once
 PROBLEM_TYPE: Final = CONTENT_TYPE.encode()
@@ -53,19 +53,26 @@ class HttpApp:
         self._meter_of = {
             (o.method, o.path): meters.route(o.path, o.method, (o.status,), o.codes) for o in operations
         }
+        self.lanes = Lanes(platform, operations, self._meter_of)
         self._meter_of_none = meters.route("none", "none", (), ())  # what a stranger makes up is no label
         self._working = 0
         meters.watch("gauge", "touchline_http_in_flight", "Requests being worked", lambda: self._working)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See the ASGI specification."""
-        if scope["type"] != "http":
+        reply = None if scope["type"] != "http" else await self.reply(scope, receive)
+        if reply is None:
             await self._pages(scope, receive, send)
             return
+        headers, body = written(reply)
+        await send({"type": "http.response.start", "status": reply.status, "headers": headers})
+        await send({"type": "http.response.body", "body": body})
+
+    async def reply(self, scope: Scope, receive: Receive) -> Reply | None:
+        """Return the answer to a request, and count it; None: it is for the pages."""
         parts = [_plain(part) for part in scope["raw_path"].partition(b"?")[0].split(b"/")[1:]]
         if not parts or parts[0] not in self._firsts:
-            await self._pages(scope, receive, send)
-            return
+            return None
         began = time.perf_counter()
         self._working += 1
         operation: Operation | None = None
@@ -81,11 +88,11 @@ class HttpApp:
             reply = _problem(Code.INTERNAL, "something went wrong here, and is on record")
         finally:
             self._working -= 1
-        await _send(send, reply)
         meter = self._meter_of_none
         if operation is not None:
             meter = self._meter_of[operation.method, operation.path]
         meter.count(reply.status, reply.refused, time.perf_counter() - began)
+        return reply
 
     def _match(self, method: str, parts: list[str]) -> tuple[Operation, dict[str, str]]:
         allowed = []
@@ -207,11 +214,11 @@ def _reply(code: Code, document: bytes, headers: tuple[tuple[bytes, bytes], ...]
     return Reply(document, STATUS_OF_CODE[code], PROBLEM_TYPE, headers, code)
 
 
-async def _send(send: Send, reply: Reply) -> None:
+def written(reply: Reply) -> tuple[list[tuple[bytes, bytes]], bytes]:
+    """Return an answer's headers and body as they go out."""
     headers = [(b"cache-control", reply.cache_control), NOSNIFF, *reply.headers]
     body = b""
     if reply.content is not None:
         body = reply.content if isinstance(reply.content, bytes) else _encode(reply.content)
-        headers += [(b"content-type", reply.content_type), (b"content-length", str(len(body)).encode())]
-    await send({"type": "http.response.start", "status": reply.status, "headers": headers})
-    await send({"type": "http.response.body", "body": body})
+        headers += [(b"content-type", reply.content_type), (b"content-length", b"%d" % len(body))]
+    return headers, body

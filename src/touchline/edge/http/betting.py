@@ -21,7 +21,6 @@ from touchline.wire.odds_v1 import (
     MarketV1,
     PolledMarketV1,
     event_to_wire,
-    market_to_wire,
 )
 
 EPOCH: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -52,11 +51,15 @@ async def _events(platform: Platform, call: Call) -> Reply:
     status = call.query.get("status")
     if status is not None and status not in list(EventStatus):
         raise Rejection(Code.MALFORMED, f"status must be {' or '.join(EventStatus)}", field="status")
-    return Reply(await platform.odds.events(status))
+    return Reply(await platform.odds.shown_events(status))
 
 
 async def _event(platform: Platform, call: Call) -> Reply:
     return Reply(event_to_wire(*await platform.odds.event(EventId(call.path["event_id"]))))
+
+
+def _poll_at_once(platform: Platform, market_id: str) -> bytes | None:
+    return None if platform.odds_etag else platform.odds.shown(MarketId(market_id))
 
 
 async def _poll(platform: Platform, call: Call) -> Reply:
@@ -92,8 +95,7 @@ def _names(if_none_match: str, tag: str) -> bool:
 
 
 async def _changes(platform: Platform, call: Call) -> Reply:
-    cursor, markets = await platform.markets.changed_since(call.query.get("since") or None)
-    return Reply(ChangesV1(cursor, [market_to_wire(market) for market in markets]))
+    return Reply(await platform.odds.shown_changes(call.query.get("since") or None))
 
 
 async def _place(platform: Platform, call: Call) -> Reply:
@@ -145,6 +147,7 @@ OPERATIONS: Final = (
         path="/odds/{market_id}",
         summary="One market's prices as they stand",
         handle=_poll,
+        at_once=_poll_at_once,
         answer=MarketV1,
         unchanged=True,
         refusals=(Code.MARKET_NOT_FOUND,),

@@ -4,20 +4,20 @@ Invariant: what a request costs here is an addition or two; every label is looke
 of ours, never from what a stranger sends.
 """
 
+from bisect import bisect_left
 from collections import deque
 from collections.abc import Awaitable, Callable, Iterable, Sequence
-from typing import Any, Final, Literal
+from itertools import accumulate
+from typing import Final, Literal
 
 from prometheus_client import (
     CollectorRegistry,
-    Counter,
-    Histogram,
     Metric,
     ProcessCollector,
     disable_created_metrics,
     generate_latest,
 )
-from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily, HistogramMetricFamily
 from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from prometheus_client.registry import Collector
 
@@ -37,34 +37,16 @@ class Meters:
         disable_created_metrics()  # type: ignore[no-untyped-call]  # the library leaves it so
         self.registry = CollectorRegistry()
         ProcessCollector(registry=self.registry)
-        self._requests = Counter(
-            "touchline_http_requests", "Requests answered", ["route", "method", "status"], registry=self.registry
-        )
-        self._seconds = Histogram(
-            "touchline_http_request_seconds",
-            "From a request's arrival to its answer",
-            ["route", "method"],
-            buckets=SECONDS,
-            registry=self.registry,
-        )
-        self._rejections = Counter(
-            "touchline_rejections",
-            "Requests refused, by code",
-            ["route", "method", "code"],
-            registry=self.registry,
-        )
+        self._routes = _Routes()
+        self.registry.register(self._routes)
         self._before_scrape: list[Callable[[], Awaitable[None]]] = []
         self.audience = Audience()
         self.bets_placed = 0  # new bets on record: a retry is none
 
     def route(self, route: str, method: str, statuses: Sequence[int], codes: Sequence[Code]) -> "RouteMeter":
         """Return the meter of one operation; the answers it is known to give count from 0."""
-        meter = RouteMeter(
-            lambda status: self._requests.labels(route, method, status),
-            self._seconds.labels(route, method),
-            lambda code: self._rejections.labels(route, method, code.value),
-        )
-        meter.expect(statuses, codes)
+        meter = RouteMeter(statuses, codes)
+        self._routes.meters[route, method] = meter
         return meter
 
     def watch(self, kind: Literal["gauge", "counter"], name: str, text: str, read: Callable[[], float]) -> None:
@@ -91,32 +73,21 @@ class Meters:
 
 
 class RouteMeter:
-    """What is counted of one operation."""
+    """What is counted of one operation: its `statuses` and `codes` from 0, so that the first is seen as a rise."""
 
-    def __init__(self, requests: Callable[[int], Any], seconds: Any, rejections: Callable[[Code], Any]) -> None:
-        self._of_status = requests
-        self._of_code = rejections
-        self._statuses: dict[int, Any] = {}
-        self._codes: dict[Code, Any] = {}
-        self._seconds = seconds
-
-    def expect(self, statuses: Sequence[int], codes: Sequence[Code]) -> None:
-        """Count these from 0, so that the first of them is seen as a rise."""
-        self._statuses.update((status, self._of_status(status)) for status in statuses)
-        self._codes.update((code, self._of_code(code)) for code in codes)
+    def __init__(self, statuses: Sequence[int], codes: Sequence[Code]) -> None:
+        self.statuses = dict.fromkeys(statuses, 0)
+        self.codes = dict.fromkeys(codes, 0)
+        self.within = [0] * (len(SECONDS) + 1)  # answers by the first of `SECONDS` that they took at most
+        self.seconds = 0.0
 
     def count(self, status: int, refused: Code | None, seconds: float) -> None:
         """Count one answer."""
-        answers = self._statuses.get(status)
-        if answers is None:
-            answers = self._statuses[status] = self._of_status(status)
-        answers.inc()
-        self._seconds.observe(seconds)
+        self.statuses[status] = self.statuses.get(status, 0) + 1
+        self.within[bisect_left(SECONDS, seconds)] += 1
+        self.seconds += seconds
         if refused is not None:
-            refusals = self._codes.get(refused)
-            if refusals is None:
-                refusals = self._codes[refused] = self._of_code(refused)
-            refusals.inc()
+            self.codes[refused] = self.codes.get(refused, 0) + 1
 
 
 class Audience:
@@ -147,6 +118,30 @@ class Audience:
         if self._of_all_pods is not None:
             return self._of_all_pods
         return len(self._heard.union(*self._earlier))
+
+
+class _Routes(Collector):
+    def __init__(self) -> None:
+        self.meters: dict[tuple[str, str], RouteMeter] = {}
+
+    def collect(self) -> Iterable[Metric]:
+        named = ["route", "method"]
+        requests = CounterMetricFamily("touchline_http_requests", "Requests answered", labels=[*named, "status"])
+        seconds = HistogramMetricFamily(
+            "touchline_http_request_seconds", "From a request's arrival to its answer", labels=named
+        )
+        refusals = CounterMetricFamily(
+            "touchline_rejections", "Requests refused, by code", labels=[*named, "code"]
+        )
+        bounds = [*map(str, SECONDS), "+Inf"]
+        for route, meter in self.meters.items():
+            for status, count in meter.statuses.items():
+                requests.add_metric([*route, str(status)], count)
+            within = map(float, accumulate(meter.within))
+            seconds.add_metric(route, list(zip(bounds, within, strict=True)), meter.seconds)
+            for code, count in meter.codes.items():
+                refusals.add_metric([*route, code.value], count)
+        return requests, seconds, refusals
 
 
 class _Watched(Collector):

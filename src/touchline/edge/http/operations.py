@@ -48,19 +48,22 @@ class Reply:
 
 
 Handler = Callable[[Platform, Call], Awaitable[Reply]]
+AtOnce = Callable[[Platform, str], bytes | None]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One method on one path. `roles` None lets anyone in; `body` bytes hands the raw body over.
 
-    `query` names each parameter that may be given, with its meaning.
+    `query` names each parameter that may be given, with its meaning. `at_once` may have the whole answer to a GET
+    at hand, by the last part of its path; where it returns None, `handle` has to find it.
     """
 
     method: str
     path: str
     summary: str
     handle: Handler
+    at_once: AtOnce | None = None
     roles: frozenset[Role] | None = ANYONE_KNOWN
     body: type | None = None
     body_shape: Any = None  # what the OpenAPI document says of a body that is decoded later
