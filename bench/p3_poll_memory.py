@@ -1,8 +1,8 @@
 """P3: `GET /odds/{id}` from a pod's memory, beside nginx that serves the same bytes as a file.
 
 Counted are polls in a second of the server's own processor time: what one core answers, whatever else the machine
-does. Where nginx or a C compiler is absent, that is said and nothing measured. With a port, it is the pod itself: a
-board in memory, and the whole way of a request through it.
+does. Where nginx or a C compiler is absent, that is said and nothing measured. With a port, it is the pod itself:
+its board in memory, and the whole way of a request through it.
 """
 
 import asyncio
