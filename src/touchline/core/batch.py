@@ -97,7 +97,7 @@ class Batch:
         self._looked_up = looked_up
         self._bet_keys: dict[Key, Bet] = {}
         self._move_keys: dict[Key, FundsMoved] = {}
-        self._spent: dict[PlayerId, dict[LimitKind, int]] = {}
+        self._spent: dict[tuple[PlayerId, LimitKind], int] = {}
         self._layers: tuple[Batch, ...] = (self,)
         if before is not None and looked_up.next_seq != before.next_seq:
             if looked_up.next_seq != before.first_seq:
@@ -163,7 +163,7 @@ class Batch:
             self.moves.append(moved)
             self._move_keys[moved.player_id, moved.idempotency_key] = moved
             if moved.kind is TransferKind.DEPOSIT:
-                self._count(moved.player_id, moved.amount_minor, LimitKind.DEPOSIT)
+                self._count(moved.player_id, LimitKind.DEPOSIT, moved.amount_minor)
         return answer
 
     def _take(self, bet: Bet, posting: Posting) -> None:
@@ -171,11 +171,15 @@ class Batch:
         self.bets.append(bet)
         if bet.idempotency_key is not None:
             self._bet_keys[bet.player_id, bet.idempotency_key] = bet
-        exposure = self.exposures.setdefault((bet.market_id, bet.selection_id), ExposureMoved())
+        where = (bet.market_id, bet.selection_id)
+        exposure = self.exposures.get(where)
+        if exposure is None:
+            exposure = self.exposures[where] = ExposureMoved()
         exposure.bets += 1
         exposure.stakes_minor += bet.stake_minor
         exposure.liability_minor += bet.liability_minor
-        self._count(bet.player_id, bet.stake_minor, LimitKind.STAKE, LimitKind.LOSS)
+        self._count(bet.player_id, LimitKind.STAKE, bet.stake_minor)
+        self._count(bet.player_id, LimitKind.LOSS, bet.stake_minor)
 
     def _post(self, posting: Posting, fact: Body) -> None:
         cause = posting.cause
@@ -216,29 +220,35 @@ class Batch:
         return self._looked_up.accounts[player_id].version if moved is None else moved.version
 
     def _exposure_minor(self, where: Place) -> int:
-        moved = sum(layer.exposures[where].liability_minor for layer in self._layers if where in layer.exposures)
-        return self._looked_up.exposures.get(where, 0) + moved
+        exposure_minor = self._looked_up.exposures.get(where, 0)
+        for layer in self._layers:
+            moved = layer.exposures.get(where)
+            if moved is not None:
+                exposure_minor += moved.liability_minor
+        return exposure_minor
 
     def _bet_under(self, request: PlaceBet) -> Bet | None:
         key = (request.player_id, request.idempotency_key or "")
-        found = (layer._bet_keys.get(key) for layer in self._layers)
-        return self._looked_up.bets.get(key) or next(filter(None, found), None)
+        found = self._looked_up.bets.get(key)
+        for layer in self._layers:
+            found = found or layer._bet_keys.get(key)
+        return found
 
     def _move_under(self, request: MoveFunds) -> FundsMoved | None:
         key = (request.player_id, request.idempotency_key)
-        found = (layer._move_keys.get(key) for layer in self._layers)
-        return self._looked_up.moves.get(key) or next(filter(None, found), None)
+        found = self._looked_up.moves.get(key)
+        for layer in self._layers:
+            found = found or layer._move_keys.get(key)
+        return found
 
-    def _count(self, player_id: PlayerId, amount_minor: int, *kinds: LimitKind) -> None:
-        spent = self._spent.setdefault(player_id, {})
-        for kind in kinds:
-            spent[kind] = spent.get(kind, 0) + amount_minor
+    def _count(self, player_id: PlayerId, kind: LimitKind, amount_minor: int) -> None:
+        counted = (player_id, kind)
+        self._spent[counted] = self._spent.get(counted, 0) + amount_minor
 
     def _spent_by(self, account: Account) -> Spent:
         """What counts against limits; what a batch does lies within every period."""
-        counted = [layer._spent.get(account.player_id, {}) for layer in self._layers]
-        on_record = self._looked_up.spent.get(account.player_id, {})
+        player_id, layers = account.player_id, self._layers
         return {
-            (kind, period): amount + sum(spent.get(kind, 0) for spent in counted)
-            for (kind, period), amount in on_record.items()
+            (kind, period): amount + sum(layer._spent.get((player_id, kind), 0) for layer in layers)
+            for (kind, period), amount in self._looked_up.spent.get(player_id, {}).items()
         }

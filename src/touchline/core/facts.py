@@ -89,14 +89,14 @@ def kind_of(body: Body) -> FactKind:
 
 
 def id_of(body: Body) -> UUID:
-    """Return the id of the fact with this body: it derives from the cause, so that a consumer knows it again."""
+    """Return the id of the fact with this body: its cause's own, or one derived from it, always the same."""
     match body:
         case BetAccepted():
-            return derived_id(f"accepted/{body.bet.bet_id}")
+            return body.bet.bet_id
         case BetDecided():
             return derived_id(f"decided/{body.bet_id}/{body.settlement_id}")
         case FundsMoved():
-            return derived_id(f"moved/{body.move_id}")
+            return body.move_id
         case AccountOpened():
             return derived_id(f"opened/{body.player_id}")
         case MarketDecided():

@@ -18,8 +18,11 @@ from touchline.core.ids import BetId, PlayerId, TransferId
 STAKES: Final = "stakes"  # stakes of open bets, owed to nobody yet
 HOUSE: Final = "house"  # what the book has won or lost
 CASHIER: Final = "cashier"  # money outside the platform: deposits come from it, withdrawals go to it
+BOOKS_OWN: Final = frozenset({STAKES, HOUSE, CASHIER})  # every other account is a player's
 
 _NAMESPACE_BYTES: Final = UUID("6f1b7a52-2d0b-5c0e-9c5a-1f7d2a6b9e10").bytes
+_NO_VERSION: Final = ~(0xF << 76 | 0x3 << 62)  # of an id all but the bits that say its version and variant
+_VERSION_5: Final = 5 << 76 | 0b10 << 62
 
 
 class TransferKind(StrEnum):
@@ -136,7 +139,7 @@ def derived_id(name: str) -> UUID:
     """Return the id that belongs to a cause of this name, always the same: RFC 9562's version 5."""
     # uuid.uuid5, without what it spends on being general: settlement asks for three a bet.
     digest = sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()
-    return UUID(bytes=digest[:16], version=5)
+    return UUID(int=int.from_bytes(digest[:16], "big") & _NO_VERSION | _VERSION_5)
 
 
 def deposit(cause: Cause, wallet: Wallet, amount_minor: int) -> Posting:

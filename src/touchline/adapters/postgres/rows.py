@@ -1,6 +1,6 @@
 """Rows to the core's terms and back."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any, Final
 
@@ -11,7 +11,7 @@ from touchline.core.bet import Accept, Bet, BetResult, BetStatus
 from touchline.core.event import Event, EventStatus
 from touchline.core.funds import FundsMoved
 from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId, TransferId
-from touchline.core.ledger import Posting, Transfer, TransferKind, Wallet, debt_account, wallet_account
+from touchline.core.ledger import BOOKS_OWN, Posting, Transfer, TransferKind, Wallet
 from touchline.core.limits import Limit, LimitKind, Limits, Period
 from touchline.core.market import Market, MarketStatus, Selection
 from touchline.core.settlement import Settlement, SettlementKind
@@ -193,9 +193,9 @@ def transfer_columns(postings: Sequence[Posting]) -> tuple[list[object], ...]:
     )
 
 
-def _owners(posting: Posting) -> Iterator[PlayerId | None]:
-    """Yield for each transfer the player on whose account it moves, None for those between the book's own."""
-    player_id = posting.cause.player_id
-    mine = (wallet_account(player_id), debt_account(player_id))
-    for transfer in posting.transfers:
-        yield player_id if transfer.debit in mine or transfer.credit in mine else None
+def _owners(posting: Posting) -> list[PlayerId | None]:
+    """Return for each transfer the player on whose account it moves, None for those between the book's own."""
+    return [
+        None if transfer.debit in BOOKS_OWN and transfer.credit in BOOKS_OWN else posting.cause.player_id
+        for transfer in posting.transfers
+    ]

@@ -82,6 +82,7 @@ class PostgresShard:
             holder = await stack.enter_async_context(_connected(self._dsn, f"{name} holder", silence))
             epoch = await self._take(holder)
             writer = await stack.enter_async_context(_connected(self._dsn, f"{name} writer", _BY_KEY))
+            await _trust(writer)
             reader = await stack.enter_async_context(_connected(self._dsn, f"{name} reader", _BY_KEY))
             beating = asyncio.create_task(_beat(holder, self._silent_max_s / BEATS))
             try:
@@ -274,6 +275,18 @@ async def _connected(dsn: str, name: str, settings: Mapping[str, str]) -> AsyncI
         yield connection
     finally:
         connection.terminate()  # its transaction, if there is one, is undone; nobody waits for a server that hangs
+
+
+async def _trust(writer: Any) -> None:
+    """Spare the server a second look at the player and market of each bet: both were read, and none ever goes.
+
+    It is a quarter of what recording a bet costs. Where the role may not ask for it, each is looked at again.
+    """
+    with in_terms():
+        try:
+            await writer.execute(_QUERIES["trust"])
+        except asyncpg.InsufficientPrivilegeError:
+            return
 
 
 async def _beat(holder: Any, every_s: float) -> None:

@@ -1,0 +1,115 @@
+"""A ledger in shards, its writers in the measuring process: players, a hot market, and bettors in a loop."""
+
+import asyncio
+import random
+import time
+from collections.abc import AsyncIterator, Collection
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime
+
+from touchline.adapters.postgres.shards import PostgresShard
+from touchline.adapters.system import SystemChance, SystemClock
+from touchline.adapters.valkey.markets import ValkeyMarkets
+from touchline.architectures.settings import Settings
+from touchline.core.acceptance import Rules
+from touchline.core.account import Role
+from touchline.core.bet import PlaceBet
+from touchline.core.funds import MoveFunds
+from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId
+from touchline.core.ledger import TransferKind
+from touchline.core.market import Market, MarketStatus, Selection
+from touchline.flows.local_ledger import LocalLedger
+from touchline.flows.write_shard import ShardWriter
+from touchline.ports import Credentials, Placed
+from touchline.ports.shards import Offered
+
+MARKET = MarketId("bench:match-odds")
+EVENT = EventId("bench")
+PRICES = {"home": 2_100, "draw": 3_400, "away": 3_750}
+FUNDS_MINOR = 10**11
+RULES = Rules(stake_min_minor=10, stake_max_minor=1_000_000, exposure_max_minor=10**15)
+
+
+@asynccontextmanager
+async def ledger_of(settings: Settings, shards: int) -> AsyncIterator[LocalLedger]:
+    """Yield a ledger over the servers that `settings` name; one market is open at its authority."""
+    clock = SystemClock()
+    markets = ValkeyMarkets(settings.valkey, settings.valkey_timeout_ms, clock)
+    await markets.begin()
+    await markets.change_market(MARKET, EVENT, lambda _: _hot_market(clock.now()))
+
+    async def authority(market_ids: Collection[MarketId]) -> Offered:
+        return Offered(await markets.at_authority(market_ids))
+
+    writers = [
+        ShardWriter(PostgresShard(settings.postgres, shard, shards), authority, RULES, clock)
+        for shard in range(1, shards + 1)
+    ]
+    ledger = LocalLedger(writers, shards)
+    running = asyncio.create_task(ledger.run())
+    try:
+        async with asyncio.timeout(30):
+            await ledger.ready()
+        yield ledger
+    finally:
+        running.cancel()
+        await asyncio.gather(running, return_exceptions=True)
+        await markets.close()
+
+
+def _hot_market(at: datetime) -> Market:
+    selections = tuple(Selection(SelectionId(key), key.title(), odds) for key, odds in PRICES.items())
+    return Market(MARKET, EVENT, "Match odds", "match_odds", MarketStatus.ACTIVE, 1, selections, 0, at, at)
+
+
+async def open_accounts(ledger: LocalLedger, count: int) -> list[PlayerId]:
+    """Open accounts with more money than they can bet."""
+    players = [PlayerId(str(SystemChance().uuid())) for _ in range(count)]
+    for player_id in players:
+        credentials = Credentials(player_id, Role.PLAYER, "none", None)
+        await ledger.register(credentials, f"p{player_id[-16:]}", "EUR", datetime.now(UTC))
+    await asyncio.gather(*(_fund(ledger, player_id) for player_id in players))
+    return players
+
+
+async def _fund(ledger: LocalLedger, player_id: PlayerId) -> None:
+    deposit = MoveFunds(
+        move_id=SystemChance().uuid(),
+        player_id=player_id,
+        kind=TransferKind.DEPOSIT,
+        amount_minor=FUNDS_MINOR,
+        idempotency_key="bench",
+    )
+    await ledger.move_funds(deposit)
+
+
+async def accepted_rate(ledger: LocalLedger, players: list[PlayerId], bettors: int, seconds: float) -> float:
+    """Return accepted bets a second, of so many bettors who each place one after another, all on one selection."""
+    chance, dice = SystemChance(), random.Random(1)
+    began = time.perf_counter()
+    until = began + seconds
+    selection = SelectionId("home")
+
+    async def bet() -> int:
+        taken = 0
+        while time.perf_counter() < until:
+            bet_id = BetId(chance.uuid())
+            answer = await ledger.place(
+                PlaceBet(
+                    bet_id=bet_id,
+                    player_id=dice.choice(players),
+                    market_id=MARKET,
+                    selection_id=selection,
+                    odds_milli=PRICES[selection],
+                    odds_version=1,
+                    stake_minor=10,
+                    idempotency_key=bet_id.hex,
+                )
+            )
+            if not isinstance(answer, Placed):
+                raise SystemExit(f"a bet was refused: {answer}")
+            taken += 1
+        return taken
+
+    taken = await asyncio.gather(*(bet() for _ in range(bettors)))
+    return sum(taken) / (time.perf_counter() - began)
