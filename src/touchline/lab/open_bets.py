@@ -15,8 +15,11 @@ AT_ONCE: Final = 32
 FOREVER_S: Final = float("inf")
 
 
-async def place_open_bets(lab: Lab, market_id: str, bets: int) -> int:
-    """Place `bets` bets on a market from every player in turn; return how many were taken."""
+async def place_open_bets(lab: Lab, market_id: str, bets: int, *, name: str = "open") -> int:
+    """Place `bets` bets on a market from every player in turn, under keys that `name` sets apart from others.
+
+    Returns how many were taken.
+    """
     tally = Tally(lab.began_s)
     placed, begun = 0, 0
     client = HttpClient(
@@ -29,7 +32,7 @@ async def place_open_bets(lab: Lab, market_id: str, bets: int) -> int:
             history=history,
             run_began_s=lab.began_s,
             ends_s=FOREVER_S,
-            keys=f"{lab.keys}-open",
+            keys=f"{lab.keys}-{name}",
         )
         shown = await look_up(client, market_id, lab.players[0])
         seed = f"{lab.run.seed}:open"

@@ -21,6 +21,7 @@ GAUGES: Final = {
     "touchline_db_connections_in_use": "in_use",
     "touchline_db_connections_max": "room",
     "touchline_db_waiting": "waiting",
+    "touchline_replica_lag_seconds": "replica_lag_s",
 }
 _SAMPLE: Final = re.compile(r"^(\w+) (\S+)$", re.MULTILINE)
 

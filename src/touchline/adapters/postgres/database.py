@@ -18,6 +18,7 @@ CLOSE_TIMEOUT_S: Final = 5
 LOCK_TIMEOUT_MS: Final = 5_000
 STATEMENTS_MAX: Final = 100  # prepared and kept by a connection
 QUERIES_MAX: Final = 10_000_000  # of one connection, then a new one takes its place
+KEPT_TIMES_MAX: Final = 1_000  # in a row that connections are lent again past the pool, which counts their queries
 # What a server that is away, starting, stopping or out of room answers; all are safe to retry with the same key.
 AWAY: Final = (
     asyncpg.PostgresConnectionError,
@@ -48,6 +49,8 @@ class Database:
         self._pool = pool
         self._pool_size = pool_size
         self._lent = 0
+        self._kept: list[Any] = []  # the pool's, lent to nobody: giving one back and taking it again costs a task
+        self._kept_times = 0
         self._waiters_max = waiters_max
         self._wait_s = wait_s
         self.waiting = 0
@@ -67,8 +70,11 @@ class Database:
 
         `pooler_dsn` is that of a pooler of transactions before it, empty where there is none.
         """
-        # What a pooler's connections are to have is the pooler's to say: they are nobody's own.
-        session = {} if pooler_dsn else {"lock_timeout": str(LOCK_TIMEOUT_MS), "jit": "off"}
+        session = {"lock_timeout": str(LOCK_TIMEOUT_MS), "jit": "off"}
+        if pooler_dsn:
+            # What its connections are to have is the pooler's to say: they are nobody's own. The encoding is put
+            # as PostgreSQL puts it: else PgBouncer takes asyncpg's for another, and sets it before each statement.
+            session = {"client_encoding": "UTF8"}
         pool = await asyncpg.create_pool(
             pooler_dsn or dsn,
             min_size=0,
@@ -97,6 +103,8 @@ class Database:
         """Close every connection; those at work are given a moment to end."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
+                while self._kept:
+                    await self._pool.release(self._kept.pop())
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
@@ -111,15 +119,34 @@ class Database:
         """
         lent = await self._borrow()
         self._lent += 1
+        is_as_it_was = False
         try:
             yield lent
+            is_as_it_was = True
         except (*AWAY, asyncpg.PostgresError) as error:
             raise in_our_terms(error) from error
         finally:
             self._lent -= 1
-            await self._pool.release(lent)
+            if not (is_as_it_was and self._keep(lent)):
+                await self._pool.release(lent)
+
+    def _keep(self, lent: Any) -> bool:
+        """Keep a connection for the next borrower; False where it has to go back to the pool."""
+        if self.waiting or lent.is_closed() or lent.is_in_transaction():
+            return False
+        self._kept_times += 1
+        if self._kept_times >= KEPT_TIMES_MAX:
+            self._kept_times = 0
+            return False
+        self._kept.append(lent)
+        return True
 
     async def _borrow(self) -> Any:
+        while self._kept:
+            kept = self._kept.pop()
+            if not kept.is_closed():
+                return kept
+            await self._pool.release(kept)
         if self._lent + self.waiting < self._pool_size:
             waits_s = None  # one is free: what a timer costs is spared
         elif self.waiting < self._waiters_max:

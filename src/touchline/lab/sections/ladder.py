@@ -14,8 +14,10 @@ from touchline.lab.measures import refused_share
 from touchline.lab.records import Step
 from touchline.lab.saturation import cpu_by_group, mean_extra
 from touchline.lab.sections.parts import Section
+from touchline.lab.sections.trials import skipped, trial_charts
 
 MATTERS: Final = 0.05  # a smaller change is told as none
+ASKED: Final = ("pod", "postgres", "valkey", "pgbouncer", "replica")
 REFUSED: Final = "Bets refused for a moved price"
 
 
@@ -27,6 +29,7 @@ class Compared:
     told: str
     of: Callable[[Step], float | None]
     text: Callable[[float | None], str]
+    everywhere: bool = True  # else only rungs that have it are shown
 
 
 def section(evidence: Evidence) -> Section:
@@ -35,11 +38,15 @@ def section(evidence: Evidence) -> Section:
     if len(steps) < 2:
         return Section("Fewer than two rungs were run: nothing can be compared.")
     compared = _compared(evidence)
-    charts = [_bars(one, steps) for one in compared if any(one.of(step) is not None for step in steps)]
+    told = [one for one in compared if any(one.of(step) is not None for step in steps)]
+    charts = [_bars(one, steps) for one in told if one.everywhere]
     users = sorted({step.users for step in steps})
     load = f"Every rung had {number(users[0])} users. " if len(users) == 1 else ""
-    detail = f"{load}Each bar is one rung; the change is against {steps[0].name}."
-    return Section(_headline(compared, steps), detail, _figures(compared, steps), [*charts, _rungs(steps)])
+    detail = f"{load}Each bar is one rung; the change is against {steps[0].name}.{skipped(evidence)}"
+    tried = trial_charts(evidence)
+    charts += [*tried[:1], *(_bars(one, steps) for one in told if not one.everywhere), *tried[1:]]  # by height
+    charts.append(_rungs(evidence, steps))
+    return Section(_headline(compared, steps), detail, _figures(compared, steps), charts)
 
 
 def _compared(evidence: Evidence) -> list[Compared]:
@@ -51,9 +58,12 @@ def _compared(evidence: Evidence) -> list[Compared]:
         Compared(REFUSED, "Shorter is better.", lambda step: _refused(evidence, step), percent),
         Compared("PostgreSQL's transactions", "Shorter is better.", lambda step: _work(evidence, step), _per_s),
         Compared(
-            "CPU for an answer", "Pods, PostgreSQL, Valkey.", lambda step: _cost(evidence, step), milliseconds
+            "CPU for an answer", "Pods and what they ask.", lambda step: _cost(evidence, step), milliseconds
         ),
         Compared("Requests answered", "Longer is better.", lambda step: _rate(evidence, step), _per_s),
+        Compared("PostgreSQL's CPU", "Of one core.", lambda step: _cpu(evidence, step), _cores),
+        Compared("Polls answered 304", "Without a body.", lambda step: _unchanged(evidence, step), percent, False),
+        Compared("The replica's lag", "Mean of looks.", lambda step: _lag(evidence, step), milliseconds, False),
     ]
 
 
@@ -116,9 +126,29 @@ def _work(evidence: Evidence, step: Step) -> float | None:
 
 def _cost(evidence: Evidence, step: Step) -> float | None:
     cpu = cpu_by_group(evidence.during(step))
-    parts = [cpu[group] for group in ("pod", "postgres", "valkey") if group in cpu]
+    parts = [cpu[group] for group in ASKED if group in cpu]
     rate = _rate(evidence, step)
     return sum(parts) * 10 / rate if parts and rate else None  # percent of a core for a second is 10 ms
+
+
+def _cpu(evidence: Evidence, step: Step) -> float | None:
+    return cpu_by_group(evidence.during(step)).get("postgres")
+
+
+def _unchanged(evidence: Evidence, step: Step) -> float | None:
+    """Return the share of polls that were answered 304; None where none was."""
+    polls = evidence.result(step, "odds")
+    unchanged = 0 if polls is None else polls.statuses.get("304", 0)
+    return unchanged / sum(polls.statuses.values()) if polls is not None and unchanged else None
+
+
+def _lag(evidence: Evidence, step: Step) -> float | None:
+    lag_s = mean_extra(evidence.during(step), "pool", "replica_lag_s")
+    return None if lag_s is None else 1000 * lag_s
+
+
+def _cores(value: float | None) -> str:
+    return "–" if value is None else f"{number(round(value))} %"
 
 
 def _per_s(value: float | None) -> str:
@@ -130,6 +160,8 @@ def _bars(compared: Compared, steps: Sequence[Step]) -> Markup:
     rows = []
     for index, step in enumerate(steps):
         value = compared.of(step)
+        if value is None and not compared.everywhere:
+            continue
         note = _change(first, value) if index else ""
         rows.append(Bar(step.name, value, compared.text(value), note, "c1" if index else "c7"))
     return bars(compared.title, compared.told, rows)
@@ -146,10 +178,25 @@ def _change(first: float | None, value: float | None) -> str:
     return f"{'+' if change > 0 else '−'}{abs(change) * 100:.0f} %"
 
 
-def _rungs(steps: Sequence[Step]) -> Markup:
+def _rungs(evidence: Evidence, steps: Sequence[Step]) -> Markup:
     rows = [
-        [step.name, ", ".join(f"{name}={value}" for name, value in step.settings.items()) or "–", step.users]
+        [
+            step.name,
+            ", ".join(f"{name}={value}" for name, value in step.settings.items()) or "–",
+            step.users,
+            _per_s(_rate(evidence, step)),
+            *(_both(evidence, step, kind) for kind in ("odds", "bet")),
+            percent(_refused(evidence, step)),
+            _per_s(_work(evidence, step)),
+        ]
         for step in steps
     ]
-    inner = table(["rung", "settings", "users"], rows, caption="Rungs")
-    return tag("figure", tag("h3", "What is switched on in each rung"), inner, class_="card")
+    heads = ["rung", "settings", "users", "answered", "a poll", "a bet", "refused", "transactions"]
+    inner = table(heads, rows, caption="Rungs")
+    return tag("figure", tag("h3", "Every rung: half and 99 of 100 took at most"), inner, class_="card")
+
+
+def _both(evidence: Evidence, step: Step, kind: str) -> str:
+    """Return the median and the p99 of one kind."""
+    result = evidence.result(step, kind)
+    return "–" if result is None else f"{milliseconds(result.p50_ms)}, {milliseconds(result.p99_ms)}"
