@@ -79,12 +79,18 @@ async def kafka_address(servers_dir: Path) -> AsyncIterator[str]:
 
 
 @pytest.fixture(scope="session")
-def platform(servers_dir: Path) -> Iterator[OwnPlatform]:
-    """A whole platform with two pods and no feed, at `platform.address`; shared, so leave it as it was."""
+def poll_platform(servers_dir: Path) -> Iterator[OwnPlatform]:
+    """A whole platform with two pods and no feed, at its `address`; shared, so leave it as it was."""
     own = OwnPlatform(servers_dir / "platform")
     own.up()
     yield own
     own.down()
+
+
+@pytest.fixture(scope="session")
+def platform(poll_platform: OwnPlatform) -> OwnPlatform:
+    """The platform that a test is about, where it does not matter which."""
+    return poll_platform
 
 
 @pytest.fixture(scope="session")

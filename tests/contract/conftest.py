@@ -1,4 +1,4 @@
-"""Each contract suite runs on memory, on PostgreSQL, and on a ledger in shards."""
+"""Each contract suite runs on memory, PostgreSQL and a ledger in shards; over HTTP, on each architecture."""
 
 from collections.abc import AsyncIterator
 
@@ -6,6 +6,7 @@ import pytest
 import pytest_asyncio
 
 from tests.ledger_scene import stores_over
+from tests.platforms import OwnPlatform
 from tests.scene import Stores, postgres_stores
 
 
@@ -26,6 +27,13 @@ async def stores(kind: str, dsn: str | None) -> AsyncIterator[Stores]:
     """A platform's stores, empty."""
     async with stores_over(kind, dsn) as made:
         yield made
+
+
+@pytest.fixture(scope="session", params=["poll", "stream"])
+def platform(request: pytest.FixtureRequest) -> OwnPlatform:
+    """A running platform of each architecture: they answer one contract."""
+    own: OwnPlatform = request.getfixturevalue(f"{request.param}_platform")
+    return own
 
 
 @pytest_asyncio.fixture

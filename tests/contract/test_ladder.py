@@ -38,9 +38,9 @@ def player(http: httpx.Client) -> Caller:
 
 
 @pytest.fixture(scope="module")
-def plain(platform: OwnPlatform) -> Iterator[httpx.Client]:
+def plain(poll_platform: OwnPlatform) -> Iterator[httpx.Client]:
     """A client of a platform with every switch off."""
-    with httpx.Client(base_url=platform.address, timeout=20) as client:
+    with httpx.Client(base_url=poll_platform.address, timeout=20) as client:
         yield client
 
 
@@ -133,10 +133,12 @@ def test_polls_are_answered_by_the_cache_and_each_change_is_seen_at_once(
     assert counted(laddered, "touchline_odds_cache_hits_total") == hits + 40
 
 
-def test_without_the_switch_no_poll_is_answered_by_a_cache(platform: OwnPlatform, plain: httpx.Client) -> None:
+def test_without_the_switch_no_poll_is_answered_by_a_cache(
+    poll_platform: OwnPlatform, plain: httpx.Client
+) -> None:
     market_id, player = new_market(log_in(plain, "feed")), new_player(plain)
     assert polled(player, market_id).status_code == 200
-    port = next(part.port for part in platform.instance.parts if part.name == "pod-1")
+    port = next(part.port for part in poll_platform.instance.parts if part.name == "pod-1")
     assert "touchline_odds_cache" not in httpx.get(f"http://127.0.0.1:{port}/metrics").text
 
 

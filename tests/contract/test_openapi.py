@@ -13,12 +13,12 @@ from schemathesis.specs.openapi.checks import (
 
 from tests.callers import log_in
 from tests.platforms import OwnPlatform
-from touchline.architectures import poll
+from touchline.architectures import wiring
 from touchline.edge.http.operations import Operation
 
 # What would end the session, or change the demo account for later tests.
 LEFT_OUT = {"/auth/logout", "/account/self-exclusion", "/account/limits"}
-OPERATIONS = [operation for operation in poll.OPERATIONS if operation.path not in LEFT_OUT]
+OPERATIONS = [operation for operation in wiring.OPERATIONS if operation.path not in LEFT_OUT]
 CHECKS: tuple[CheckFunction, ...] = (
     schemathesis.checks.not_a_server_error,
     status_code_conformance,

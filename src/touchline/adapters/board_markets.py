@@ -16,7 +16,7 @@ from msgspec.structs import replace
 
 from touchline.adapters.valkey import records
 from touchline.adapters.valkey.markets import CHANGES_MAX, ValkeyMarkets, by_start, in_order, parse_cursor
-from touchline.core.delivery import Board, EventChanged, Image, MarketChanged
+from touchline.core.delivery import Board, Change, EventChanged, Image, MarketChanged
 from touchline.core.errors import Outage
 from touchline.core.event import Event
 from touchline.core.ids import EventId, MarketId, MessageId
@@ -82,8 +82,20 @@ class BoardMarkets:
             elif yielded:
                 self._board.apply(yielded)
             self._heard_s, self._heard_at = time.monotonic(), self._clock.now()
-            self._moved.set()
-            self._moved = asyncio.Event()
+            self._move()
+
+    def show_early(self, epoch: str, change: Change) -> None:
+        """Show a change before it is this board's turn to follow it, where it comes next.
+
+        So a change that reached this process before a request did is seen by it, whoever made the change.
+        """
+        if epoch == self._board.epoch and change.cursor == self._board.cursor + 1:
+            self._board.apply([change])
+            self._move()
+
+    def _move(self) -> None:
+        self._moved.set()
+        self._moved = asyncio.Event()
 
     @property
     def is_current(self) -> bool:

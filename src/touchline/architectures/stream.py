@@ -188,9 +188,10 @@ def serve_pod(settings: Settings, listening: Listening) -> None:
 
 async def _serve_pod(settings: Settings, listening: Listening) -> None:
     log_to_stderr()
-    odds = ValkeyOddsStream(settings.odds_valkey, ODDS_TIMEOUT_MS)
     async with assembled(settings, "pod") as stream:
+        odds = ValkeyOddsStream(settings.odds_valkey, ODDS_TIMEOUT_MS)
         markets = BoardMarkets(Board(), odds, stream.authority, stream.around.clock)
+        odds.early = markets.show_early
         platform = _platform(settings, stream, markets, BoardServing(markets, markets))
 
         def works() -> dict[str, Work]:

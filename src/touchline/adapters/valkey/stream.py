@@ -6,7 +6,7 @@ or event; where a cursor does not follow the last one, or the authority is furth
 
 import asyncio
 from collections import deque
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import Final
 
 from touchline.adapters.valkey import records
@@ -26,14 +26,20 @@ HEARTBEAT_S: Final = 0.5
 RETRY_S: Final = 0.2
 WAITING_MAX: Final = 10_000  # pushed and not taken yet; beyond, they are read by their cursors
 
+Early = Callable[[str, Change], None]
+
 
 class ValkeyOddsStream:
-    """The `OddsStream` port, for one follower. `timeout_ms` is how long the authority may be silent."""
+    """The `OddsStream` port, for one follower. `timeout_ms` is how long the authority may be silent.
+
+    `early` is given each change, with its epoch, as soon as it is pushed, before the follower's turn to take it.
+    """
 
     def __init__(self, url: str, timeout_ms: int) -> None:
         self._valkey = Valkey(url, timeout_ms, records.CHANNEL, self._push)
         self._since = self._valkey.script("since.lua")
-        self._pushed = deque[bytes]()
+        self._pushed = deque[tuple[str, Change]]()
+        self.early: Early | None = None
         self._missed = True  # something may have been published that was not pushed
         self._news = asyncio.Event()
         self._epoch = ""
@@ -65,7 +71,11 @@ class ValkeyOddsStream:
         if message is None or len(self._pushed) >= WAITING_MAX:
             self._missed = True
         else:
-            self._pushed.append(message)
+            epoch, kind, record = message.split(b" ", 2)
+            pushed = epoch.decode(), records.change_of(kind, record)
+            self._pushed.append(pushed)
+            if self.early is not None:
+                self.early(*pushed)
         self._news.set()
 
     async def _wait(self) -> bool:
@@ -89,18 +99,17 @@ class ValkeyOddsStream:
         """Return the changes pushed so far that follow the last one."""
         changes = list[Change]()
         while self._pushed and len(changes) < CHANGES_AT_ONCE_MAX:
-            epoch, kind, record = self._pushed.popleft().split(b" ", 2)
-            if epoch.decode() != self._epoch:
+            epoch, change = self._pushed.popleft()
+            if epoch != self._epoch:
                 self._missed = True
                 break
-            cursor = records.cursor_of(record)
-            if cursor <= self._cursor:
+            if change.cursor <= self._cursor:
                 continue
-            if cursor != self._cursor + 1:
+            if change.cursor != self._cursor + 1:
                 self._missed = True
                 break
-            changes.append(records.change_of(kind, record))
-            self._cursor = cursor
+            changes.append(change)
+            self._cursor = change.cursor
         return changes
 
     async def _catch_up(self) -> AsyncIterator[Image | Sequence[Change]]:
