@@ -99,10 +99,10 @@ async def _changes(platform: Platform, call: Call) -> Reply:
 
 
 async def _place(platform: Platform, call: Call) -> Reply:
-    if platform.keys_required and call.body.idempotency_key is None:
-        raise Rejection(Code.MALFORMED, "a bet needs a key of its own here", field="idempotency_key")
     bet_id = BetId(platform.chance.uuid())
     request = place_bet_from_wire(call.body, call.caller.player_id, bet_id, platform.currency)
+    if platform.keys_required and request.idempotency_key is None:
+        raise Rejection(Code.MALFORMED, "a bet needs a key of its own here", field="idempotency_key")
     answer = await platform.placing.place(request)
     if isinstance(answer, Rejection):
         raise answer
