@@ -219,11 +219,11 @@ def _tried(read: Callable[[], Found], problems: list[str]) -> Found | None:
 
 def _summed(run: Run, seconds: Sequence[Second], results: Sequence[StepResult]) -> list[StepResult]:
     """Return what can be said from the seconds of steps without a result: a run that was cut off ends in one."""
-    known = {(result.step, result.kind) for result in results}
+    known = {result.step for result in results}
     users = {step.name: step.users for step in run.steps}
     found: dict[tuple[str, str], list[Second]] = defaultdict(list)
     for second in seconds:
-        if (second.step, second.kind) not in known:
+        if second.step not in known:
             found[second.step, second.kind].append(second)
     summed = []
     for (step, kind), within in found.items():

@@ -309,7 +309,7 @@ async def _metered(lab: Lab) -> AsyncIterator[None]:
 
     with LineWriter(lab.run_dir / METERS) as out:
         async with (
-            _beside_it(lambda: meter(out, lab.began_s, pids, lab.dsn)),
+            _beside_it(lambda: meter(out, lab.began_s, pids, lambda: lab.dsn())),
             _beside_it(lambda: meter_pools(out, lab.began_s, pods)),
         ):
             yield

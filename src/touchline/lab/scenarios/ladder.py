@@ -136,4 +136,5 @@ LADDER: Final = Scenario(
     settings=OFF,
     own_platform=True,
     architectures=("poll",),
+    architectures=("poll",),
 )

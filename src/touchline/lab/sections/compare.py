@@ -186,7 +186,7 @@ def _bets(evidence: Evidence, sides: Sequence[Side]) -> Markup:
 
 def _settlement(evidence: Evidence, side: Side) -> dict[str, Any]:
     found = evidence.run.findings.get(f"settlement on {side.name}")
-    return found if isinstance(found, dict) and found.get("seconds") else {}
+    return found if isinstance(found, dict) and found.get("finished") and found.get("seconds") else {}
 
 
 def _settled(evidence: Evidence, sides: Sequence[Side]) -> Markup | None:
