@@ -1,7 +1,13 @@
 """Steps that the suites of settlement share."""
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import replace
+
 from tests.samples import AWAY, DRAW, HOME, MARKET
 from tests.scene import HOME_WINS, Stores, bet_on, open_player, placed, price
+from touchline.adapters.postgres.database import Database
+from touchline.adapters.postgres.decisions import PostgresDecisions
 from touchline.core.bet import Bet
 from touchline.core.ids import EventId, MessageId, PlayerId
 from touchline.core.settlement import Results, Settlement
@@ -48,3 +54,21 @@ async def statuses(stores: Stores, player_id: PlayerId) -> list[str]:
     """A player's bets, the oldest first, as status and result."""
     page = await stores.bets.page(player_id, None, None, 100)
     return [f"{bet.status.value} {bet.result.value if bet.result else '-'}" for bet in reversed(page)]
+
+
+@asynccontextmanager
+async def decided_apart(stores: Stores) -> AsyncIterator[Stores]:
+    """Yield stores in PostgreSQL whose settlements reach the markets through their authority alone."""
+    assert stores.dsn is not None
+    database = await Database.connect(stores.dsn)
+    try:
+        yield replace(stores, settlements=PostgresDecisions(database, stores.markets, stores.clock))
+    finally:
+        await database.close()
+
+
+async def statuses_of_market(stores: Stores) -> list[str]:
+    """What a market has been, but for the closing that precedes a decision where its authority is apart."""
+    history = await stores.history(MARKET)
+    assert [version for version, _ in history] == list(range(1, len(history) + 1))
+    return [status for _, status in history if status != "closed"]
