@@ -196,6 +196,7 @@ def test_a_run_that_broke_a_rule_exits_1_and_names_the_bet(place: Path) -> None:
         (["run", "knee", "--running"], "no platform runs well in .touchline-lab; touchline up starts one"),
         (["run", "knee", "--running", "--fresh"], "--running: a platform that runs keeps its settings"),
         (["run", "faults", "--running"], "--running: a platform that runs keeps its settings"),
+        (["run", "ladder", "--architecture", "stream"], "--architecture stream: ladder runs on poll"),
         (["run", "knee", "--setting", "odds=2"], "TOUCHLINE_ODDS is no setting"),
         (["run", "knee", "--architecture", "monolith"], "TOUCHLINE_ARCHITECTURE='monolith'"),
         (["run", "knee", "--out", "taken"], "taken is not empty; --out names another directory"),
