@@ -136,5 +136,4 @@ LADDER: Final = Scenario(
     settings=OFF,
     own_platform=True,
     architectures=("poll",),
-    architectures=("poll",),
 )
