@@ -76,8 +76,9 @@ class Platform:
 
     @property
     def told_settings(self) -> dict[str, str]:
-        """The settings as a run records them."""
-        return {name: value for name, value in self.settings.items() if name not in SECRETS}
+        """The settings as a run records them: no addresses, which may hold a password."""
+        told = {name: value for name, value in self.settings.items() if "://" not in value}
+        return {name: value for name, value in told.items() if name not in SECRETS}
 
     async def start(self, settings: Mapping[str, str] | None = None, *, fresh: bool = False) -> None:
         """Start it, with `settings` above its own from now on.
