@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 from dataclasses import replace
 from datetime import datetime
 
-from tests.clock import HandClock
+from tests.clock import NOON, HandClock
 from tests.scene import RULES, Stores, memory_stores, postgres_stores
 from touchline.adapters.ledger_stores import LedgerAccounts, LedgerBets
 from touchline.adapters.postgres.database import Database
@@ -15,7 +15,7 @@ from touchline.adapters.postgres.settlements import PostgresSettlements
 from touchline.adapters.postgres.shards import PostgresShard
 from touchline.core.acceptance import Rules
 from touchline.core.ids import BetId, MarketId, PlayerId
-from touchline.core.settlement import Settlement
+from touchline.core.settlement import Settlement, SettlementKind
 from touchline.flows.local_ledger import LocalLedger
 from touchline.flows.write_shard import ShardWriter
 from touchline.ports import Balance, Clock, MarketStore, Worked
@@ -23,6 +23,9 @@ from touchline.ports.shards import Authority, Offered
 from touchline.ports.stream import Ledger
 
 SHARDS = 2
+NOBODYS = Settlement(
+    settlement_id=0, market_id=MarketId("none"), kind=SettlementKind.VOID, results={}, requested_at=NOON
+)
 
 
 def authority_of(markets: MarketStore) -> Authority:
@@ -41,6 +44,19 @@ class SettlementsInShards(PostgresSettlements):
     def __init__(self, database: Database, markets: PostgresMarkets, ledger: Ledger) -> None:
         super().__init__(database, markets)
         self._ledger = ledger
+
+    async def next_unfinished(self) -> Settlement | None:
+        await self._settled(NOBODYS)
+        return await super().next_unfinished()
+
+    async def open_bets(self, settlement: Settlement, limit: int) -> list[BetId]:
+        await self._settled(settlement)
+        return await super().open_bets(settlement, limit)
+
+    async def _settled(self, settlement: Settlement) -> None:
+        """Wait until whatever was decided before is on record."""
+        for shard in range(1, self._ledger.shards + 1):
+            await self._ledger.to_work(shard, settlement)
 
     async def carry_out(self, settlement: Settlement, bet_ids: Sequence[BetId], at: datetime) -> Worked:
         bets, balances = 0, dict[PlayerId, Balance]()

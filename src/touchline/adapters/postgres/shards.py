@@ -77,11 +77,13 @@ class PostgresShard:
         """
         name = f"shard {self._shard}"
         async with AsyncExitStack() as stack:
-            # The server ends a holder that is silent, so that one which hangs can be replaced.
-            silence = {"idle_session_timeout": f"{round(self._silent_max_s * 1000)}ms"}
-            holder = await stack.enter_async_context(_connected(self._dsn, f"{name} holder", silence))
+            # The server ends a writer that is silent, so that one which hangs is replaced, in mid-transaction too.
+            silence = f"{round(self._silent_max_s * 1000)}ms"
+            alone = {"idle_session_timeout": silence}
+            holder = await stack.enter_async_context(_connected(self._dsn, f"{name} holder", alone))
             epoch = await self._take(holder)
-            writer = await stack.enter_async_context(_connected(self._dsn, f"{name} writer", _BY_KEY))
+            writing = {**_BY_KEY, "idle_in_transaction_session_timeout": silence}
+            writer = await stack.enter_async_context(_connected(self._dsn, f"{name} writer", writing))
             await _trust(writer)
             reader = await stack.enter_async_context(_connected(self._dsn, f"{name} reader", _BY_KEY))
             beating = asyncio.create_task(_beat(holder, self._silent_max_s / BEATS))
