@@ -132,7 +132,7 @@ class Database:
 
     def _keep(self, lent: Any) -> bool:
         """Keep a connection for the next borrower; False where it has to go back to the pool."""
-        if self.waiting or lent.is_closed() or lent.is_in_transaction():
+        if self.waiting or not _is_whole(lent):
             return False
         self._kept_times += 1
         if self._kept_times >= KEPT_TIMES_MAX:
@@ -144,7 +144,7 @@ class Database:
     async def _borrow(self) -> Any:
         while self._kept:
             kept = self._kept.pop()
-            if not kept.is_closed():
+            if _is_whole(kept):
                 return kept
             await self._pool.release(kept)
         if self._lent + self.waiting < self._pool_size:
@@ -186,6 +186,13 @@ class Database:
         """Return the first column of the first row, or None."""
         async with self.connection() as connection:
             return await connection.fetchval(query, *arguments)
+
+
+def _is_whole(connection: Any) -> bool:
+    try:
+        return not connection.is_closed() and not connection.is_in_transaction()
+    except asyncpg.InterfaceError:  # it broke, and the pool has taken it back
+        return False
 
 
 async def _as_it_is(_connection: object) -> None:
