@@ -6,6 +6,7 @@ At its end every client is told to connect again (1001), so that it resumes else
 
 import asyncio
 import logging
+import resource
 import socket
 from collections.abc import Mapping
 from typing import Final
@@ -39,6 +40,8 @@ READ_BYTES: Final = 2_048  # of a connection's read buffer, which grows for a cl
 SEND_BUFFER_BYTES: Final = 32_768  # in the kernel, which doubles it: what lies there nothing can overtake
 SWEEP_S: Final = 5.0
 RETRY_AFTER_S: Final = 1
+FILES_BESIDE: Final = 256  # open files that are no clients'
+_log = logging.getLogger("touchline.gateway")
 _picows_log = logging.getLogger("touchline.gateway.picows")
 _picows_log.setLevel(logging.CRITICAL)  # what peers do wrong is no news, and what fails here is logged here
 
@@ -98,6 +101,7 @@ class Gateway:
 
     async def serve(self, port: int) -> None:
         """Listen until cancelled, then say goodbye to everyone; `port` 0 takes one that is free."""
+        self.connections_max = _room_for(self.connections_max)
         listener = _listener(port)
         server = await ws_create_server(
             self._admit,
@@ -159,6 +163,22 @@ class Gateway:
             self._empty.clear()
             async with asyncio.timeout(2 * CLOSING_S):  # each ends its connection itself after `CLOSING_S`
                 await self._empty.wait()
+
+
+def _room_for(connections: int) -> int:
+    """Let this process have a file for each of so many connections; returns how many it can have."""
+    wanted = connections + FILES_BESIDE
+    files, most = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files != resource.RLIM_INFINITY and files < wanted:
+        files = wanted if most == resource.RLIM_INFINITY else min(wanted, most)
+        try:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (files, most))
+        except (ValueError, OSError):  # macOS has a limit that it does not tell
+            files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+    if files == resource.RLIM_INFINITY or files >= wanted:
+        return connections
+    _log.warning("at most %d connections: no more files may be open", files - FILES_BESIDE)
+    return files - FILES_BESIDE
 
 
 def _listener(port: int) -> socket.socket:

@@ -5,7 +5,7 @@ it waits in his outbox. No subscriber waits for another.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Iterator, Sequence
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Final, Protocol, TypeVar
@@ -71,7 +71,7 @@ class Group:
 
     def __init__(self, interest: Interest) -> None:
         self.interest = interest
-        self.prompt: dict[Follower, None] = {}
+        self.prompt: dict[Follower, Callable[[bytes], None]] = {}  # with what writes to each
         self.boxed: dict[Follower, None] = {}
         self.told_at_s = 0.0
 
@@ -268,16 +268,19 @@ class Hub:
                 group.told_at_s = now_s
                 frame = self.frame_of(Parcel(cursor, changes, None))
                 self.frames_sent += len(group.prompt)
-                for follower in tuple(group.prompt):  # one who turns out slow leaves it meanwhile
-                    follower.send(frame)
+                for send in tuple(group.prompt.values()):  # one who turns out slow leaves it meanwhile
+                    send(frame)
 
     def _place(self, follower: Follower) -> None:
         group = self._group_of.get(follower)
         if group is None:
             return
-        boxed = follower.outbox is not None
-        (group.prompt if boxed else group.boxed).pop(follower, None)
-        (group.boxed if boxed else group.prompt)[follower] = None
+        if follower.outbox is not None:
+            group.prompt.pop(follower, None)
+            group.boxed[follower] = None
+        else:
+            group.boxed.pop(follower, None)
+            group.prompt[follower] = follower.send
         self._pace(follower, follower.conflate_ms)
 
     def _pace(self, follower: Follower, conflate_ms: int) -> None:
