@@ -22,11 +22,11 @@ from touchline.adapters.odds_restoring import OddsRestoring
 from touchline.adapters.postgres.activity import read_activity
 from touchline.adapters.postgres.bets import PostgresBets
 from touchline.adapters.postgres.database import Database
+from touchline.adapters.postgres.dead_letters import PostgresDeadLetters
+from touchline.adapters.postgres.decisions import PostgresDecisions
 from touchline.adapters.postgres.fact_log import PostgresFactLog
-from touchline.adapters.postgres.markets import PostgresMarkets
 from touchline.adapters.postgres.migrations import migrate
 from touchline.adapters.postgres.odds_history import PostgresOddsBooks
-from touchline.adapters.postgres.settlements import PostgresSettlements
 from touchline.adapters.postgres.shard_directory import writers_at
 from touchline.adapters.postgres.shards import PostgresShard
 from touchline.adapters.shards import RemoteLedger
@@ -68,6 +68,7 @@ from touchline.flows.record_odds import OddsRecording
 from touchline.flows.relay_facts import FactRelay
 from touchline.flows.serve_board import BoardServing
 from touchline.flows.serve_odds import OddsServing
+from touchline.flows.settle_shards import ShardSettlement
 from touchline.flows.write_shard import ShardWriter
 from touchline.ports import MarketStore
 from touchline.ports.shards import Offered
@@ -112,7 +113,7 @@ def _platform(settings: Settings, stream: Stream, markets: MarketStore, odds: Od
     rules, authority = rules_of(settings), partial(_offered, stream.authority)
     stores = Stores(
         markets=markets,
-        settlements=PostgresSettlements(database, PostgresMarkets(database, clock)),
+        settlements=PostgresDecisions(database, markets, clock),
         bets=LedgerBets(database, clock, rules, stream.ledger, authority),
         accounts=LedgerAccounts(database, clock, stream.ledger),
         sessions=stream.sessions,
@@ -301,7 +302,16 @@ def serve_settlement(settings: Settings, listening: Listening) -> None:
         server_meters = ServerMeters(lambda: read_activity(stream.database, around.clock.now()))
         around.meters.include(settlement_meters)
         around.meters.include(server_meters, server_meters.refresh)
-        return {}
+        settlement = ShardSettlement(
+            _log(settings, stream.database),
+            stream.ledger,
+            PostgresDecisions(stream.database, stream.authority, around.clock),
+            PostgresDeadLetters(stream.database),
+            stream.sessions,
+            around.clock,
+            settlement_meters,
+        )
+        return {"settlement": settlement.run}
 
     uvloop.run(_serve(settings, listening, "settlement", works))
 
