@@ -62,8 +62,13 @@ async def serve(application: Any, port: int, readiness: Readiness, works: Mappin
     """
     server = server_of(application, port)
     loop = asyncio.get_running_loop()
+
+    def stop() -> None:
+        readiness.ready = False  # which ends what never ends by itself
+        server.should_exit = True
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        loop.add_signal_handler(number, setattr, server, "should_exit", True)
+        loop.add_signal_handler(number, stop)
     loop.add_signal_handler(signal.SIGUSR1, setattr, readiness, "ready", False)
     async with asyncio.TaskGroup() as group:
         tasks = [group.create_task(_again_and_again(name, work)) for name, work in works.items()]
