@@ -20,8 +20,10 @@ import uvloop
 
 from tests.clock import HandClock
 from tests.contract.settling import settle
+from tests.ledger_scene import ledger_stores
 from tests.samples import MARKET
 from tests.scene import HOME_WINS, RULES, Stores, memory_stores, open_player, price
+from touchline.adapters.ledger_stores import LedgerBets
 from touchline.adapters.memory.ledger import MemoryLedger
 from touchline.adapters.memory.tables import Tables
 from touchline.adapters.shards import RemoteLedger
@@ -65,19 +67,19 @@ class Scene:
     world: World
 
 
-class MemoryWorld:
-    """Everything in memory, and the ledger over it."""
+class StoresWorld:
+    """The world of a ledger over some stores."""
 
-    def __init__(self, shards: int = SHARDS) -> None:
-        clock, self.tables = HandClock(), Tables()
-        self.stores: Stores = memory_stores(clock, self.tables)
-        self.ledger = MemoryLedger(self.tables, clock, RULES, shards)
+    def __init__(self, stores: Stores) -> None:
+        self.stores = stores
+        self._players: list[PlayerId] = []
 
     async def price(self, prices: dict[SelectionId, int] | None = None) -> Market:
         return await price(self.stores, prices)
 
     async def open_player(self, name: str, deposited: int = 100_000) -> PlayerId:
-        return await open_player(self.stores, name, deposited)
+        self._players.append(await open_player(self.stores, name, deposited))
+        return self._players[-1]
 
     async def settle(self, results: Results = HOME_WINS) -> Settlement:
         return await settle(self.stores, results)
@@ -87,13 +89,23 @@ class MemoryWorld:
         return (await self.stores.settlements.of_market(MARKET))[0]
 
     async def bets(self) -> list[Bet]:
-        return list(self.tables.bets.values())
+        pages = [await self.stores.bets.page(player, None, None, 1_000) for player in self._players]
+        return [bet for page in pages for bet in page]
 
     async def balance(self, player_id: PlayerId) -> Balance | None:
         return await self.stores.accounts.balance(player_id)
 
     async def discrepancies(self) -> list[str]:
         return await self.stores.books.discrepancies()
+
+
+class MemoryWorld(StoresWorld):
+    """Everything in memory, and the ledger over it."""
+
+    def __init__(self, shards: int = SHARDS) -> None:
+        clock, self.tables = HandClock(), Tables()
+        super().__init__(memory_stores(clock, self.tables))
+        self.ledger = MemoryLedger(self.tables, clock, RULES, shards)
 
 
 class JournalLedger(MemoryLedger):
@@ -169,9 +181,17 @@ async def remote_scene(shards: int = SHARDS) -> AsyncIterator[Scene]:
 
 @asynccontextmanager
 async def memory_scene(shards: int = SHARDS) -> AsyncIterator[Scene]:
-    """Yield a ledger in this process."""
+    """Yield a ledger in this process's memory."""
     world = MemoryWorld(shards)
     yield Scene(world.ledger, world)
+
+
+@asynccontextmanager
+async def written_scene(dsn: str, shards: int = SHARDS) -> AsyncIterator[Scene]:
+    """Yield a ledger in the database at `dsn`, its writers in this process."""
+    async with ledger_stores(dsn, shards=shards) as stores:
+        assert isinstance(stores.bets, LedgerBets)
+        yield Scene(stores.bets._ledger, StoresWorld(stores))
 
 
 def at(addresses: Mapping[int, str]) -> Callable[[], Awaitable[Mapping[int, str]]]:

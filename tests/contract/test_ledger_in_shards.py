@@ -1,16 +1,18 @@
-"""The `Ledger` contract, on memory and on shards in another process."""
+"""The `Ledger` contract: in memory, in PostgreSQL with its writers here, and in shards in another process."""
 
 import asyncio
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable
+from contextlib import AbstractAsyncContextManager
 from dataclasses import replace
 from datetime import timedelta
+from functools import partial
 from uuid import UUID, uuid4
 
 import pytest
 import pytest_asyncio
 
 from tests.clock import NOON
-from tests.ledgers import Scene, memory_scene, remote_scene
+from tests.ledgers import Scene, memory_scene, remote_scene, written_scene
 from tests.samples import AWAY, DRAW, HOME
 from tests.scene import AWAY_WINS
 from touchline.core.account import Role
@@ -24,13 +26,19 @@ from touchline.core.market import Market
 from touchline.core.settlement import Settlement
 from touchline.ports import Balance, Credentials, Placed
 
-SCENES = {"memory": memory_scene, "remote": remote_scene}
+
+@pytest.fixture(params=["memory", "postgres", "remote"])
+def begin(request: pytest.FixtureRequest) -> Callable[[], AbstractAsyncContextManager[Scene]]:
+    """What makes a ledger with nothing in it."""
+    if request.param == "postgres":
+        return partial(written_scene, request.getfixturevalue("database_dsn"))
+    return memory_scene if request.param == "memory" else remote_scene
 
 
-@pytest_asyncio.fixture(params=list(SCENES))
-async def scene(request: pytest.FixtureRequest) -> AsyncIterator[Scene]:
+@pytest_asyncio.fixture
+async def scene(begin: Callable[[], AbstractAsyncContextManager[Scene]]) -> AsyncIterator[Scene]:
     """A ledger with nothing in it."""
-    async with SCENES[request.param]() as made:
+    async with begin() as made:
         yield made
 
 

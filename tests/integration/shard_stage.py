@@ -28,9 +28,9 @@ class Gate:
 
     async def place(self, request: PlaceBet) -> Placed | Rejection:
         self.begun.append(request)
+        await self.open.wait()
         if self.raises is not None:
             raise self.raises
-        await self.open.wait()
         return await self.world.ledger.place(request)
 
     def __getattr__(self, name: str) -> Any:
@@ -57,9 +57,9 @@ class Stage:
         self.ann = await self.world.open_player("ann")
         self.server = await self.serve(self.gate)
 
-    async def serve(self, ledger: Any, secret: str = SECRET, shard: int = 1) -> ShardServer:
+    async def serve(self, ledger: Any, secret: str = SECRET, shard: int = 1, **more: Any) -> ShardServer:
         """Put a writer in the place of the one before."""
-        server = ShardServer(ledger, shard, secret)
+        server = ShardServer(ledger, shard, secret, **more)
         self.addresses[1] = await server.start()
         self.servers.append(server)
         return server

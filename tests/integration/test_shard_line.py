@@ -136,6 +136,26 @@ async def test_a_writer_that_was_replaced_and_does_not_know_it_is_left(stage: St
     assert len(other.begun) == 1
 
 
+async def test_a_writer_that_loses_its_shard_hands_all_that_has_a_key_to_the_next(stage: Stage) -> None:
+    serving = True
+    await stage.serve(stage.gate, serves=lambda: serving)
+    pod, other = stage.pod(), Gate(stage.world)
+    stage.gate.open.clear()
+    begun = [asyncio.create_task(pod.place(stage.bet(key))) for key in ("k", None)]
+    await stage.gate.until_begun(2)
+    serving = False
+    stage.gate.raises = Outage("shard 1")
+    stage.gate.open.set()
+    not_begun = [asyncio.create_task(pod.place(stage.bet(key))) for key in ("l", None)]
+    await asyncio.sleep(shards.DOUBT_S)
+    assert not any(task.done() for task in not_begun)  # there is time for another to take the shard
+    await stage.serve(other)
+    answers = await asyncio.gather(*begun, *not_begun, return_exceptions=True)
+    assert [type(answer) for answer in answers] == [Placed, Outage, Placed, Placed]
+    assert len(stage.gate.begun) == 2
+    assert len(await stage.world.bets()) == 3
+
+
 async def test_nobody_there_is_an_outage_in_time_and_a_writer_that_comes_is_found(stage: Stage) -> None:
     await stage.server.close()
     with pytest.raises(Outage):

@@ -27,6 +27,7 @@ from touchline.wire.shards_v1 import (
     BrokenV1,
     CallV1,
     CountedV1,
+    LostV1,
     MovedV1,
     NotBegunV1,
     PlacedV1,
@@ -49,8 +50,9 @@ WAITING_MAX: Final = 8_192  # requests of one process that wait for an answer; m
 ANSWER_S: Final = 5.0  # for an answer, however often the request has to be sent for it
 WORK_S: Final = 30.0  # ... where it is a settlement's work
 CONNECT_S: Final = 1.0
-AGAIN_S: Final = 0.1
-DOUBT_S: Final = 1.0  # between two looks at where a shard's writer is, while it does not do what it is asked
+AGAIN_S: Final = 0.05  # before a request is sent again, twice as long each time, up to the most
+AGAIN_S_MAX: Final = 0.4
+DOUBT_S: Final = 0.25  # between two looks at where a shard's writer is, while it does not do what it is asked
 
 Addresses = Callable[[], Awaitable[Mapping[int, str]]]  # of each shard's writer, HOST:PORT
 
@@ -159,6 +161,7 @@ class RemoteLedger:
         self._waiting += 1
         try:
             due = asyncio.get_running_loop().time() + within_s
+            pause_s = AGAIN_S
             while True:
                 line = self._lines.get(shard)
                 if line is None or line.lost:
@@ -166,9 +169,10 @@ class RemoteLedger:
                 answer = await self._ask_once(shard, line, call, due, repeatable)
                 if answer is not None:
                     return answer
-                if asyncio.get_running_loop().time() + AGAIN_S >= due:
+                if asyncio.get_running_loop().time() + pause_s >= due:
                     raise Outage(f"shard {shard}")
-                await asyncio.sleep(AGAIN_S)
+                await asyncio.sleep(pause_s)
+                pause_s = min(2 * pause_s, AGAIN_S_MAX)
         finally:
             self._waiting -= 1
 
@@ -185,8 +189,10 @@ class RemoteLedger:
         except Outage:
             self._doubt(shard, line)
             raise
-        if isinstance(answer, NotBegunV1):
-            self._leave(shard, line)
+        if isinstance(answer, NotBegunV1 | LostV1):
+            self._doubt(shard, line)
+            if isinstance(answer, LostV1) and not repeatable:
+                raise Outage(f"shard {shard}")
             return None
         if isinstance(answer, RejectedV1) and answer.raised:
             raise rejection_from_wire(answer)

@@ -9,6 +9,7 @@ import hmac
 import logging
 import secrets
 import socket
+from collections.abc import Callable
 from typing import Any, Final, cast
 
 import msgspec
@@ -27,7 +28,7 @@ from touchline.wire.hello_v1 import (
     pod_signature,
     writer_signature,
 )
-from touchline.wire.shards_v1 import AnswerV1, AwayV1, CallV1, NotBegunV1, PingV1, ReplyV1, decode_request
+from touchline.wire.shards_v1 import AnswerV1, AwayV1, CallV1, LostV1, NotBegunV1, PingV1, ReplyV1, decode_request
 
 HOST: Final = "127.0.0.1"
 PEERS_MAX: Final = 512
@@ -39,24 +40,43 @@ UNREAD_BYTES_MAX: Final = 1024 * 1024  # answers that wait for a peer to read be
 UNREAD_S: Final = 10.0
 GRACE_S: Final = 10.0
 _NOT_BEGUN: Final = NotBegunV1()
+_LOST: Final = LostV1()
 _BUSY: Final = AwayV1("this shard: it has all the work it can do", 1)
 _decode_proof: Final = msgspec.msgpack.Decoder(ProofV1).decode
 _log = logging.getLogger("touchline.shards")
 
 
 class ShardServer:
-    """Serves one shard of `ledger` to whoever knows `secret`; `port` 0 takes one that is free."""
+    """Serves one shard of `ledger` to whoever knows `secret`; `port` 0 takes one that is free.
 
-    def __init__(self, ledger: Ledger, shard: int, secret: str, *, host: str = HOST, port: int = 0) -> None:
+    `serves` tells whether the shard is this process's just now; while it is not, pods look for whose it is.
+    """
+
+    def __init__(
+        self,
+        ledger: Ledger,
+        shard: int,
+        secret: str,
+        *,
+        serves: Callable[[], bool] = lambda: True,
+        host: str = HOST,
+        port: int = 0,
+    ) -> None:
         self.ledger = ledger
         self.shard = shard
         self.key = hello_key(secret)
-        self.closing = False
+        self._serves = serves
+        self._closing = False
         self.strangers = 0
         self.peers: set[_Peer] = set()
         self._at = (host, port)
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener: asyncio.Server | None = None
+
+    @property
+    def is_leaving(self) -> bool:
+        """Whether nothing is to be begun here."""
+        return self._closing or not self._serves()
 
     @property
     def under_way(self) -> int:
@@ -71,7 +91,7 @@ class ShardServer:
 
     async def close(self) -> None:
         """Begin nothing more, answer what is under way, for `GRACE_S` at most, and let go of all peers."""
-        self.closing = True
+        self._closing = True
         if self._listener is not None:
             self._listener.close()
         if self._tasks:
@@ -88,6 +108,8 @@ class ShardServer:
 
     async def _work(self, peer: "_Peer", number: int, call: CallV1) -> None:
         answer = await perform(self.ledger, call)
+        if isinstance(answer, AwayV1) and self.is_leaving:
+            answer = _LOST
         peer.under_way -= 1
         peer.answer(number, answer)
 
@@ -108,7 +130,7 @@ class _Peer(asyncio.Protocol):
         server = self._server
         server.strangers += 1
         server.peers.add(self)
-        if server.closing or server.strangers > STRANGERS_MAX or len(server.peers) > PEERS_MAX:
+        if server.strangers > STRANGERS_MAX or len(server.peers) > PEERS_MAX:
             self._transport.abort()
             return
         connection = transport.get_extra_info("socket")
@@ -179,7 +201,7 @@ class _Peer(asyncio.Protocol):
         server = self._server
         if isinstance(call, PingV1):
             self.answer(number, PONG)
-        elif server.closing or shard_of_call(call, server.ledger.shards) != server.shard:
+        elif server.is_leaving or shard_of_call(call, server.ledger.shards) != server.shard:
             self.answer(number, _NOT_BEGUN)
         elif self.under_way >= OF_PEER_MAX or server.under_way >= UNDER_WAY_MAX:
             self.answer(number, _BUSY)

@@ -189,6 +189,10 @@ class NotBegunV1(msgspec.Struct, frozen=True, array_like=True, tag="not_begun"):
     """The request was not looked at: this process is not the shard's writer, or not for long."""
 
 
+class LostV1(msgspec.Struct, frozen=True, array_like=True, tag="lost"):
+    """The request was begun, and this process is the shard's writer no more: the key tells, at the next one."""
+
+
 class BrokenV1(msgspec.Struct, frozen=True, array_like=True, tag="broken"):
     """A `Fault`; what it is stays in the writer's log."""
 
@@ -207,6 +211,7 @@ AnswerV1 = (
     | RejectedV1
     | AwayV1
     | NotBegunV1
+    | LostV1
     | BrokenV1
     | PongV1
 )
