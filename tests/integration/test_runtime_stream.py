@@ -1,6 +1,7 @@
 """`stream` as its operator meets it: a process killed, PostgreSQL away, restarted under load; the books right."""
 
 import asyncio
+import json
 import signal
 import uuid
 from collections.abc import Iterator
@@ -153,3 +154,21 @@ async def test_a_rolling_restart_under_load_fails_no_request(own: OwnPlatform) -
     assert {name for name in before if before[name] != after[name]} == replaced
     assert [answer.text for answer in answers if answer.status_code not in (200, 201)] == []
     assert own.run("reconcile").returncode == 0
+
+
+async def test_odds_are_sent_as_events_through_the_balancer(own: OwnPlatform) -> None:
+    async with httpx.AsyncClient(base_url=own.address, timeout=30) as http:
+        await prepare_bets(http)
+        version = await price(http, "2.20")
+        async with http.stream("GET", "/stream/sse", params={"markets": MARKET}) as events:
+            assert events.headers["content-type"] == "text/event-stream"
+            told = (line[6:] async for line in events.aiter_lines() if line.startswith("data: "))
+            image = json.loads(await anext(told))
+            assert (image["op"], image["markets"][0]["odds_version"]) == ("image", version)
+            await price(http, "2.30")
+            change = json.loads(await anext(told))
+            while change["op"] == "heartbeat":
+                change = json.loads(await anext(told))
+            assert change["op"] == "change"
+            [market] = change["markets"]
+            assert (market["odds_version"], market["selections"][0]["odds"]) == (version + 1, "2.30")

@@ -8,7 +8,7 @@ from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
-from typing import Final
+from typing import Any, Final
 
 import uvloop
 
@@ -56,8 +56,10 @@ from touchline.core.errors import Outage
 from touchline.core.ids import MarketId
 from touchline.edge.gateway import Gateway
 from touchline.edge.http.platform import Platform
+from touchline.edge.http.service import Readiness
+from touchline.edge.http.sse import SentEvents
 from touchline.edge.metering import ServerMeters, SettlementMeters
-from touchline.edge.push.framing import websocket_frame
+from touchline.edge.push.framing import sent_event, websocket_frame
 from touchline.edge.push.hub import Hub
 from touchline.edge.push.own_bets import OwnBets
 from touchline.edge.serving import Work
@@ -190,16 +192,22 @@ def serve_pod(settings: Settings, listening: Listening) -> None:
 async def _serve_pod(settings: Settings, listening: Listening) -> None:
     log_to_stderr()
     async with assembled(settings, "pod") as stream:
+        around = stream.around
         odds = ValkeyOddsStream(settings.odds_valkey, ODDS_TIMEOUT_MS)
-        markets = BoardMarkets(Board(), odds, stream.authority, stream.around.clock)
+        hub = Hub(Board(), around.clock, sent_event)
+        markets = BoardMarkets(Board(), hub.overheard(odds), stream.authority, around.clock)
         odds.early = markets.show_early
         platform = _platform(settings, stream, markets, BoardServing(markets, markets))
+        works = {**pod_works(settings, platform, around.feed_meters), "odds": markets.follow}
 
-        def works() -> dict[str, Work]:
-            beside = pod_works(settings, platform, stream.around.feed_meters)
-            return {**beside, "odds": markets.follow}
+        def with_events(application: Any, readiness: Readiness) -> SentEvents:
+            sent = SentEvents(hub, application, readiness)
+            sent.expose(around.meters)
+            works.update(sent.works())
+            return sent
 
-        await serve_process(platform, listening.service_port, works, answers_clients=True)
+        port = listening.service_port
+        await serve_process(platform, port, lambda: works, answers_clients=True, around=with_events)
         await odds.close()
 
 

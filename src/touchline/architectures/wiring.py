@@ -5,7 +5,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
-from typing import Final
+from typing import Any, Final
 
 from touchline.adapters.passwords import Passwords
 from touchline.adapters.postgres.database import Database
@@ -174,14 +174,22 @@ async def _count_players(settings: Settings, platform: Platform) -> None:
         await presence.close()
 
 
+Around = Callable[[Any, Readiness], Any]  # an ASGI application that stands before another
+
+
 async def serve_process(
-    platform: Platform, port: int, works: Callable[[], dict[str, Work]], *, answers_clients: bool
+    platform: Platform,
+    port: int,
+    works: Callable[[], dict[str, Work]],
+    *,
+    answers_clients: bool,
+    around: Around = lambda application, _readiness: application,
 ) -> None:
     """Serve HTTP on `port` with `works` beside it until told to stop; only a pod answers more than its health."""
     readiness = Readiness()
     offered = OPERATIONS if answers_clients else ()
     application = HttpApp(platform, (*offered, *service_operations(readiness, offered)), pages())
-    await serve(application, port, readiness, works())
+    await serve(around(application, readiness), port, readiness, works())
 
 
 def log_to_stderr() -> None:
