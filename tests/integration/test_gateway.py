@@ -372,3 +372,21 @@ async def running_board() -> Board:
                 other.show(told)
         assert running.hub.board.cursor == other.cursor
     return other
+
+
+async def test_an_image_is_made_once_for_all_who_ask_for_the_same_before_the_next_tick() -> None:
+    async with (
+        running_gateway(offered("m1", "m2")) as running,
+        connected(running.port) as first,
+        connected(running.port) as second,
+    ):
+        first.subscribe("one", markets=["m1", "m2"])
+        image = await first.frame()
+        second.subscribe("one", markets=["m2", "m1", "m2"])
+        assert await second.frame() == image
+        made = [key for key in running.hub._made if key[0] == "image"]
+        assert len(made) == 1
+        running.change("m1")
+        async with connected(running.port) as third:
+            third.subscribe("one", markets=["m1", "m2"])
+            assert versions(await third.hears("image")) == {"m1": 2, "m2": 1}

@@ -219,14 +219,21 @@ class Hub:
         if parcel.conflated is not None:
             self.frames_conflated[parcel.conflated] += 1
         key = (parcel.cursor, parcel.conflated, *(change.cursor for change in parcel.changes))
-        return self._made.get(key) or self._make(key, parcel_to_wire(parcel), parcel.cursor)
+        return self.made_once(key, lambda: parcel_to_wire(parcel), parcel.cursor)
 
     def heartbeat_of(self, cursor: int) -> bytes:
         """Return the frame of a heartbeat now."""
         key = ("heartbeat", cursor)
-        if (made := self._made.get(key)) is not None:
-            return made
-        return self._make(key, heartbeat_to_wire(cursor, self.clock.now(), self.stale_since), cursor)
+        return self.made_once(key, lambda: heartbeat_to_wire(cursor, self.clock.now(), self.stale_since), cursor)
+
+    def made_once(self, key: tuple[object, ...], make: Callable[[], ServerMessage], cursor: int) -> bytes:
+        """Return the frame of what `make` makes; who asks by the same `key` before the next tick gets the same."""
+        made = self._made.get(key)
+        if made is None:
+            if len(self._made) >= FRAMES_KEPT_MAX:
+                self._made.clear()
+            made = self._made[key] = self.frame(make(), cursor)
+        return made
 
     def frame(self, message: ServerMessage, cursor: int) -> bytes:
         """Return the frame of a message for one."""
@@ -299,12 +306,6 @@ class Hub:
         held = (self.board.market(market_id) for market_id in interest.markets)
         known = {market.market_id for market in held if market is not None}
         return Interest(frozenset(known | interest.markets), interest.events)
-
-    def _make(self, key: tuple[object, ...], message: ServerMessage, cursor: int) -> bytes:
-        if len(self._made) >= FRAMES_KEPT_MAX:
-            self._made.clear()
-        made = self._made[key] = self.frame(message, cursor)
-        return made
 
 
 class _Overheard:

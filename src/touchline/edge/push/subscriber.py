@@ -8,7 +8,6 @@ import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from touchline.core.delivery import MarketChanged
 from touchline.core.errors import Code, Rejection
 from touchline.core.outbox import Outbox
 from touchline.edge.push.hub import AHEAD_S, FRAME_BYTES_MAX, Hub, Interest
@@ -199,21 +198,21 @@ class Subscriber:
         return True
 
     def _answer(self, key: SubscriptionId, owed: _Owed) -> None:
-        hub, board, resume = self._hub, self._hub.board, owed.resume
-        interest = self._subscriptions[key]
-        markets = hub.markets_of(interest)
-        if resume is not None and resume.epoch == board.epoch and resume.cursor <= hub.cursor:
-            missed = [market for market in markets if market.cursor > resume.cursor]
+        hub, resume, interest = self._hub, owed.resume, self._subscriptions[key]
+        if resume is not None and resume.epoch == hub.board.epoch and resume.cursor <= hub.cursor:
+            missed = [market for market in hub.markets_of(interest) if market.cursor > resume.cursor]
             hub.resumes_served += 1
-            self.say(resumed_to_wire(key, board.epoch, hub.cursor, missed, stale_since=hub.stale_since))
+            self.say(resumed_to_wire(key, resume.epoch, hub.cursor, missed, stale_since=hub.stale_since))
             return
         hub.images_sent += 1
-        self.say(_image(hub, key, interest, markets, refused_resume=resume is not None))
+        self._told_at_s = _now_s()
+        refused = resume is not None
+        alike = ("image", key, interest, refused, hub.cursor)
+        self.send(hub.made_once(alike, lambda: _image(hub, key, interest, refused_resume=refused), hub.cursor))
 
 
-def _image(
-    hub: Hub, key: SubscriptionId, interest: Interest, markets: list[MarketChanged], *, refused_resume: bool
-) -> ServerMessage:
+def _image(hub: Hub, key: SubscriptionId, interest: Interest, *, refused_resume: bool) -> ServerMessage:
+    markets = hub.markets_of(interest)
     known = {market.market_id for market in markets}
     return image_to_wire(
         key,
