@@ -7,7 +7,6 @@ its board in memory, and the whole way of a request through it.
 
 import asyncio
 import shutil
-import subprocess
 import sys
 import tempfile
 from collections.abc import AsyncIterator, Sequence
@@ -20,6 +19,7 @@ import psutil
 import uvloop
 
 from _books import MARKET, token
+from _http_load import http_load
 from _load import get
 from _ratios import in_turns
 from _servers import process
@@ -131,39 +131,25 @@ def cpu_s(port: int) -> float:
     return sum(time.user + time.system for time in times)
 
 
-async def answered_per_core_s(polls: Path, port: int, request: bytes) -> float:
-    """Return answers in a second of the server's processor time; prints what the clients saw."""
-    before = cpu_s(port)
-    child = await asyncio.create_subprocess_exec(
-        *(str(polls), str(port), str(CONNECTIONS), str(SECONDS)),
-        stdin=asyncio.subprocess.PIPE,
-        stdout=asyncio.subprocess.PIPE,
-    )
-    out, _ = await child.communicate(request)
-    seen = msgspec.json.decode(out)
-    if child.returncode or seen["others"] or not seen["good"]:
-        raise SystemExit(f"not every poll was answered: {seen}")
-    return float(seen["good"] / (cpu_s(port) - before))
-
-
 async def main() -> None:
     """Measure and print."""
-    compiler = shutil.which("cc")
-    if compiler is None or shutil.which("nginx") is None:
-        print("P3 is not measured: it needs nginx and a C compiler (cc)")
-        return
     request = get(f"/odds/{MARKET}", token(SETTINGS, PlayerId("bettor")))
-    with tempfile.TemporaryDirectory() as name:
-        folder = Path(name)
-        polls = folder / "polls"
-        source = Path(__file__).with_name("polls.c")
-        subprocess.run([compiler, "-O2", "-o", str(polls), str(source)], check=True)  # noqa: ASYNC221  # nothing runs
+    with http_load() as load, tempfile.TemporaryDirectory() as name:
+        if load is None or shutil.which("nginx") is None:
+            print("P3 is not measured: it needs nginx and a C compiler (cc)")
+            return
         file_port, pod_port = free_port(), free_port()
-        async with nginx(folder, file_port), process(__file__, str(pod_port), port=pod_port):
+
+        async def per_core_s(port: int) -> float:
+            before = cpu_s(port)
+            seen = await load.drive(port, [request], CONNECTIONS, SECONDS, 200)
+            return seen.good / (cpu_s(port) - before)
+
+        async with nginx(Path(name), file_port), process(__file__, str(pod_port), port=pod_port):
             await in_turns(
                 f"P3: polls from memory in a second of one core, {CONNECTIONS} connections",
-                ("nginx, the same bytes as a file", lambda: answered_per_core_s(polls, file_port, request)),
-                ("GET /odds/{id}", lambda: answered_per_core_s(polls, pod_port, request)),
+                ("nginx, the same bytes as a file", lambda: per_core_s(file_port)),
+                ("GET /odds/{id}", lambda: per_core_s(pod_port)),
                 BAR,
             )
 

@@ -1,9 +1,10 @@
 /* Closed-loop HTTP load, with as little of its own as can be: the server is to be the limit.
  *
- * polls PORT CONNECTIONS SECONDS < REQUEST
+ * http_load PORT CONNECTIONS SECONDS STATUS < REQUESTS
  *
- * Each connection to 127.0.0.1 has one request under way, the same each time. An answer is read to the end of its
- * Content-Length. Prints what came of it in JSON: answers of status 200, others, seconds, and p50 and p99 in us.
+ * REQUESTS holds each as its length in decimal, a newline, and its bytes; they are sent in turn, and eight # in one
+ * become a number that no other has. Each connection to 127.0.0.1 has one under way. An answer is read to the end of
+ * its Content-Length. Prints what came of it in JSON: answers of STATUS, others, seconds, p50 and p99 in us.
  */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
@@ -19,7 +20,8 @@
 
 #define CONNECTIONS_MAX 4096
 #define ANSWER_MAX 65536
-#define REQUEST_MAX 8192
+#define REQUESTS_MAX 65536
+#define INPUT_MAX (64 * 1024 * 1024)
 #define BUCKETS 100000 /* of 10 us */
 
 struct connection {
@@ -29,8 +31,15 @@ struct connection {
     char answer[ANSWER_MAX];
 };
 
-static char request[REQUEST_MAX];
-static size_t request_size;
+struct request {
+    char *bytes, *number;
+    size_t size;
+};
+
+static struct request requests[REQUESTS_MAX];
+static size_t request_count;
+static unsigned asked;
+static const char *wanted; /* " 200" */
 static uint32_t buckets[BUCKETS];
 static uint64_t good, others;
 
@@ -45,7 +54,10 @@ static int64_t now_ns(void) {
 static void ask(struct connection *c) {
     c->seen = 0;
     c->sent_ns = now_ns();
-    if (send(c->fd, request, request_size, MSG_NOSIGNAL) != (ssize_t)request_size) fail("send");
+    struct request *r = &requests[asked % request_count];
+    unsigned number = asked++;
+    for (int i = 7; r->number && i >= 0; i--, number /= 10) r->number[i] = '0' + number % 10;
+    if (send(c->fd, r->bytes, r->size, MSG_NOSIGNAL) != (ssize_t)r->size) fail("send");
 }
 
 /* Take in what has arrived; ask again once the answer is whole. */
@@ -63,7 +75,7 @@ static void hear(struct connection *c) {
     if (c->seen < whole) return;
     int64_t bucket = (now_ns() - c->sent_ns) / 10000;
     buckets[bucket < BUCKETS ? bucket : BUCKETS - 1]++;
-    if (!strncmp(c->answer + 8, " 200", 4)) good++; else others++;
+    if (!strncmp(c->answer + 8, wanted, 4)) good++; else others++;
     ask(c);
 }
 
@@ -74,11 +86,29 @@ static long percentile_us(int percent) {
     return BUCKETS * 10L;
 }
 
+static void read_requests(void) {
+    char *input = malloc(INPUT_MAX + 1), *at = input;
+    size_t size = fread(input, 1, INPUT_MAX, stdin);
+    input[size] = 0;
+    while (at < input + size && request_count < REQUESTS_MAX) {
+        struct request *r = &requests[request_count++];
+        r->size = strtoul(at, &at, 10);
+        r->bytes = at + 1;
+        if (*at != '\n' || r->bytes + r->size > input + size) { fprintf(stderr, "no requests\n"); exit(2); }
+        r->number = memmem(r->bytes, r->size, "########", 8);
+        at = r->bytes + r->size;
+    }
+    if (!request_count) exit(2);
+}
+
 int main(int argc, char **argv) {
-    if (argc != 4) { fprintf(stderr, "polls PORT CONNECTIONS SECONDS < REQUEST\n"); return 2; }
+    if (argc != 5) { fprintf(stderr, "http_load PORT CONNECTIONS SECONDS STATUS < REQUESTS\n"); return 2; }
     int connections = atoi(argv[2]), one = 1, epoll = epoll_create1(0);
     if (connections < 1 || connections > CONNECTIONS_MAX) return 2;
-    request_size = fread(request, 1, sizeof request, stdin);
+    char status[8];
+    snprintf(status, sizeof status, " %.3s", argv[4]);
+    wanted = status;
+    read_requests();
     struct sockaddr_in address = {.sin_family = AF_INET, .sin_port = htons(atoi(argv[1]))};
     address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
     for (int i = 0; i < connections; i++) {
