@@ -59,6 +59,14 @@ class ExposureMoved:
     stakes_minor: int = 0
     liability_minor: int = 0
 
+    def plus(self, other: "ExposureMoved") -> "ExposureMoved":
+        """Return both together."""
+        return ExposureMoved(
+            self.bets + other.bets,
+            self.stakes_minor + other.stakes_minor,
+            self.liability_minor + other.liability_minor,
+        )
+
 
 @dataclass(slots=True)
 class WalletMoved:

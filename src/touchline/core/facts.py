@@ -103,6 +103,17 @@ def id_of(body: Body) -> UUID:
             return derived_id(f"market/{body.settlement.settlement_id}")
 
 
+def player_of(body: Body) -> PlayerId:
+    """Return whom a fact with this body is about, nobody ("") where it is about a market."""
+    match body:
+        case BetAccepted():
+            return body.bet.player_id
+        case MarketDecided():
+            return PlayerId("")
+        case _:
+            return body.player_id
+
+
 _KINDS: Final[dict[type, FactKind]] = {
     AccountOpened: FactKind.ACCOUNT_OPENED,
     FundsMoved: FactKind.FUNDS_MOVED,

@@ -162,29 +162,49 @@ def carry_out(settlement: Settlement, bet: Bet, wallet: Wallet, at: datetime) ->
 
 def _settle(settlement: Settlement, bet: Bet, outcome: Outcome, posting: Posting) -> BetMove:
     paid = settled_payout_minor(bet.stake_minor, bet.odds_milli, outcome)
-    if outcome.result is BetResult.VOID or outcome.void_factor == 1:
-        status, result = step_bet(bet.status, BetStep.VOID), BetResult.VOID
+    voids = outcome.result is BetResult.VOID or outcome.void_factor == 1
+    return close_bet(bet, settlement.settlement_id, BetResult.VOID if voids else outcome.result, paid, posting)
+
+
+def close_bet(bet: Bet, settlement_id: int, result: BetResult, payout: int, posting: Posting) -> BetMove:
+    """Return an open bet as decided, `payout` in minor units, with the money that moves for it.
+
+    Raises:
+        Fault: it is not open.
+    """
+    if result is BetResult.VOID:
+        status = step_bet(bet.status, BetStep.VOID)
         posting.give(TransferKind.REFUND, STAKES, bet.stake_minor)
     else:
-        result = outcome.result
         step = BetStep.WIN if result is BetResult.WON else BetStep.LOSE
         status = step_bet(step_bet(bet.status, step), BetStep.PAY)
         posting.move(TransferKind.STAKE_RELEASED, STAKES, HOUSE, bet.stake_minor)
-        posting.give(TransferKind.PAYOUT, HOUSE, paid)
-    settled = replace(
+        posting.give(TransferKind.PAYOUT, HOUSE, payout)
+    closed = replace(
         bet,
         status=status,
         result=result,
-        payout_minor=paid,
+        payout_minor=payout,
         settled_at=posting.cause.at,
-        settlement_id=settlement.settlement_id,
+        settlement_id=settlement_id,
     )
-    return BetMove(settled, posting)
+    return BetMove(closed, posting)
 
 
 def _roll_back(settlement: Settlement, bet: Bet, posting: Posting) -> BetMove:
-    if bet.settlement_id != settlement.undoes or bet.payout_minor is None:
+    if bet.settlement_id != settlement.undoes:
         raise Fault(f"settlement {settlement.settlement_id} can't undo bet {bet.bet_id}")
+    return reopen_bet(bet, posting)
+
+
+def reopen_bet(bet: Bet, posting: Posting) -> BetMove:
+    """Return a decided bet as open again, with the money that moves back.
+
+    Raises:
+        Fault: it is not decided.
+    """
+    if bet.payout_minor is None:
+        raise Fault(f"bet {bet.bet_id} is not decided")
     if bet.status is BetStatus.VOID:
         posting.take(TransferKind.ROLLBACK, STAKES, bet.stake_minor, may_owe=True)
     else:

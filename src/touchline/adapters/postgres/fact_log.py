@@ -19,10 +19,10 @@ from touchline.adapters.offsets import Offset, fair_share, to_let_go
 from touchline.adapters.postgres.database import AWAY, COMMAND_TIMEOUT_S, Database, in_our_terms
 from touchline.adapters.postgres.listening import Waker, listening
 from touchline.adapters.postgres.queries import Queries
+from touchline.adapters.postgres.rows import fact_of
 from touchline.core.errors import Fault
 from touchline.core.facts import Fact
 from touchline.ports.stream import FACTS_AT_ONCE_MAX, Delivery
-from touchline.wire.facts_v1 import body_from_wire
 
 CHANNEL: Final = "facts"
 LOOK_AGAIN_AFTER_S: Final = 1.0  # for facts whose notification was lost, and for shards that nobody holds any more
@@ -153,20 +153,9 @@ async def _read(line: _Line, places: dict[int, int]) -> Sequence[Fact]:
     if not places:
         return ()
     of_each = max(1, FACTS_AT_ONCE_MAX // len(places))
-    facts = [_fact_of(row) for row in await line.fetch("read", list(places), list(places.values()), of_each)]
+    facts = [fact_of(row) for row in await line.fetch("read", list(places), list(places.values()), of_each)]
     for shard, of_shard in groupby(facts, attrgetter("shard")):
         for place, fact in enumerate(of_shard, start=places[shard]):
             if fact.seq != place:
                 raise Fault(f"shard {shard} lacks fact {place}")
     return facts
-
-
-def _fact_of(row: Any) -> Fact:
-    return Fact(
-        shard=row["shard"],
-        seq=row["seq"],
-        epoch=row["epoch"],
-        fact_id=row["fact_id"],
-        recorded_at=row["recorded_at"],
-        body=body_from_wire(row["kind"], row["body"]),
-    )

@@ -9,12 +9,14 @@ import msgspec
 from touchline.core.account import Account
 from touchline.core.bet import Accept, Bet, BetResult, BetStatus
 from touchline.core.event import Event, EventStatus
+from touchline.core.facts import Fact
 from touchline.core.funds import FundsMoved
 from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId, TransferId
 from touchline.core.ledger import BOOKS_OWN, Posting, Transfer, TransferKind, Wallet
 from touchline.core.limits import Limit, LimitKind, Limits, Period
 from touchline.core.market import Market, MarketStatus, Selection
 from touchline.core.settlement import Settlement, SettlementKind
+from touchline.wire.facts_v1 import body_from_wire
 from touchline.wire.feed_v1 import OutcomeV1, outcome_from_wire, outcome_to_wire
 from touchline.wire.odds_v1 import SelectionV1, selections_from_wire, selections_to_wire
 
@@ -174,6 +176,18 @@ def moved_of(row: Any) -> FundsMoved:
         balance_minor=row["balance_minor"],
         idempotency_key=row["idempotency_key"],
         recorded_at=row["recorded_at"],
+    )
+
+
+def fact_of(row: Any) -> Fact:
+    """Return the fact of a row."""
+    return Fact(
+        shard=row["shard"],
+        seq=row["seq"],
+        epoch=row["epoch"],
+        fact_id=row["fact_id"],
+        recorded_at=row["recorded_at"],
+        body=body_from_wire(row["kind"], row["body"]),
     )
 
 

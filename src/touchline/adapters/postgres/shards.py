@@ -80,12 +80,12 @@ class PostgresShard:
             # The server ends a writer that is silent, so that one which hangs is replaced, in mid-transaction too.
             silence = f"{round(self._silent_max_s * 1000)}ms"
             alone = {"idle_session_timeout": silence}
-            holder = await stack.enter_async_context(_connected(self._dsn, f"{name} holder", alone))
+            holder = await stack.enter_async_context(connected(self._dsn, f"{name} holder", alone))
             epoch = await self._take(holder)
             writing = {**_BY_KEY, "idle_in_transaction_session_timeout": silence}
-            writer = await stack.enter_async_context(_connected(self._dsn, f"{name} writer", writing))
+            writer = await stack.enter_async_context(connected(self._dsn, f"{name} writer", writing))
             await _trust(writer)
-            reader = await stack.enter_async_context(_connected(self._dsn, f"{name} reader", _BY_KEY))
+            reader = await stack.enter_async_context(connected(self._dsn, f"{name} reader", _BY_KEY))
             beating = asyncio.create_task(_beat(holder, self._silent_max_s / BEATS))
             try:
                 yield TakenShard(self._shard, self._shards, epoch, writer, reader, beating)
@@ -265,13 +265,16 @@ def in_terms() -> Iterator[None]:
 
 
 @asynccontextmanager
-async def _connected(dsn: str, name: str, settings: Mapping[str, str]) -> AsyncIterator[Any]:
+async def connected(
+    dsn: str, name: str, settings: Mapping[str, str] | None = None, timeout_s: float = COMMAND_TIMEOUT_S
+) -> AsyncIterator[Any]:
+    """Lend a connection of one's own; `timeout_s` bounds each statement."""
     with in_terms():
         connection = await asyncpg.connect(
             dsn,
             timeout=CONNECT_TIMEOUT_S,
-            command_timeout=COMMAND_TIMEOUT_S,
-            server_settings={"application_name": name, **settings},
+            command_timeout=timeout_s,
+            server_settings={"application_name": name, **(settings or {})},
         )
     try:
         yield connection
