@@ -3,7 +3,7 @@
 import asyncio
 import random
 import time
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from datetime import UTC, datetime
 
@@ -21,7 +21,6 @@ from touchline.core.market import Market, MarketStatus, Selection
 from touchline.flows.local_ledger import LocalLedger
 from touchline.flows.write_shard import ShardWriter
 from touchline.ports import Credentials, Placed
-from touchline.ports.shards import Offered
 
 MARKET = MarketId("bench:match-odds")
 EVENT = EventId("bench")
@@ -38,11 +37,8 @@ async def ledger_of(settings: Settings, shards: int) -> AsyncIterator[LocalLedge
     await markets.begin()
     await markets.change_market(MARKET, EVENT, lambda _: _hot_market(clock.now()))
 
-    async def authority(market_ids: Collection[MarketId]) -> Offered:
-        return Offered(await markets.at_authority(market_ids))
-
     writers = [
-        ShardWriter(PostgresShard(settings.postgres, shard, shards), authority, RULES, clock)
+        ShardWriter(PostgresShard(settings.postgres, shard, shards), markets.offered, RULES, clock)
         for shard in range(1, shards + 1)
     ]
     ledger = LocalLedger(writers, shards)

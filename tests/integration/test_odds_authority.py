@@ -3,7 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from itertools import pairwise
 
 import pytest
@@ -18,6 +18,7 @@ from tests.stream_scene import TIMEOUT_MS
 from touchline.adapters.valkey import markets as module
 from touchline.adapters.valkey import records
 from touchline.adapters.valkey.connection import Part, Script
+from touchline.adapters.valkey.history import ValkeyHistory
 from touchline.adapters.valkey.markets import ValkeyMarkets
 from touchline.core.errors import Outage
 from touchline.core.event import Event, EventStatus
@@ -120,6 +121,38 @@ async def test_many_markets_are_read_at_once(clients: list[ValkeyMarkets]) -> No
     found = await clients[1].at_authority([*names, MarketId("none")])
     assert list(found) == names
     assert await clients[1].at_authority([]) == {}
+    offered = await clients[1].offered([*names, MarketId("none")])
+    assert list(offered.markets) == names
+    assert (await clients[1].offered([])).markets == {}
+
+
+async def test_what_is_offered_was_in_force_at_the_instant_told(
+    clients: list[ValkeyMarkets], valkey_url: str
+) -> None:
+    """By the one clock by which versions came into force, which the history has cut off to milliseconds."""
+    history, done, seen = ValkeyHistory(valkey_url, 5_000), asyncio.Event(), list[tuple[int, datetime]]()
+
+    async def look() -> None:
+        while not done.is_set():
+            offered = await clients[1].offered([MARKET])
+            if MARKET in offered.markets and offered.at is not None:
+                seen.append((offered.markets[MARKET].odds_version, offered.at))
+
+    looking = asyncio.create_task(look())
+    for _ in range(200):
+        await clients[0].change_market(MARKET, EVENT, lambda old: after(old, "price", MARKET))
+    done.set()
+    await looking
+    began = {
+        entry.changed.odds_version: entry.at
+        for entry in await history.waiting(1_000)
+        if isinstance(entry.changed, Market)
+    }
+    await history.close()
+    assert len({version for version, _ in seen}) > 10
+    for version, at in seen:
+        assert began[version] <= at
+        assert version + 1 not in began or at <= began[version + 1] + timedelta(milliseconds=1)
 
 
 async def test_a_confirmation_is_kept_and_told_to_nobody(clients: list[ValkeyMarkets]) -> None:

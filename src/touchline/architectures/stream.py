@@ -4,7 +4,7 @@ The whole composition is on this page: which adapter stands behind which port, a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Collection, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -53,7 +53,6 @@ from touchline.architectures.wiring import (
 )
 from touchline.core.delivery import Board
 from touchline.core.errors import Outage
-from touchline.core.ids import MarketId
 from touchline.edge.gateway import Gateway
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness
@@ -73,7 +72,6 @@ from touchline.flows.serve_odds import OddsServing
 from touchline.flows.settle_shards import ShardSettlement
 from touchline.flows.write_shard import ShardWriter
 from touchline.ports import MarketStore
-from touchline.ports.shards import Offered
 from touchline.ports.stream import FactLog, Ledger
 
 ODDS_TIMEOUT_MS: Final = 2_000
@@ -112,7 +110,7 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Stream]:
 def _platform(settings: Settings, stream: Stream, markets: MarketStore, odds: OddsServing) -> Platform:
     """Return the flows over V1's stores; a pod reads `markets` from its board, others at the authority."""
     clock, database = stream.around.clock, stream.database
-    rules, authority = rules_of(settings), partial(_offered, stream.authority)
+    rules, authority = rules_of(settings), stream.authority.offered
     stores = Stores(
         markets=markets,
         settlements=PostgresDecisions(database, markets, clock),
@@ -124,17 +122,13 @@ def _platform(settings: Settings, stream: Stream, markets: MarketStore, odds: Od
     return platform_over(settings, stores, stream.around, keys_required=True, looks_early=False)
 
 
-async def _offered(authority: ValkeyMarkets, market_ids: Collection[MarketId]) -> Offered:
-    return Offered(await authority.at_authority(market_ids))
-
-
 def _log(settings: Settings, database: Database) -> FactLog:
     """Return the log that consumers read."""
     return KafkaFactLog(Cluster(settings.kafka)) if settings.kafka else PostgresFactLog(database)
 
 
 def _writer(settings: Settings, stream: Stream, store: PostgresShard) -> ShardWriter:
-    return ShardWriter(store, partial(_offered, stream.authority), rules_of(settings), stream.around.clock)
+    return ShardWriter(store, stream.authority.offered, rules_of(settings), stream.around.clock)
 
 
 def prepare(settings: Settings) -> None:

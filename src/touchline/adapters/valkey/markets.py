@@ -21,6 +21,7 @@ from touchline.core.event import Event, EventStatus
 from touchline.core.ids import EventId, MarketId, MessageId
 from touchline.core.market import DECIDED, Market
 from touchline.ports import EVENTS_MAX, Clock
+from touchline.ports.shards import Offered
 from touchline.wire.odds_v1 import PolledMarketV1
 
 CHANGE_ATTEMPTS_MAX: Final = 100
@@ -42,6 +43,7 @@ class ValkeyMarkets:
         self._valkey = Valkey(url, timeout_ms)
         self._change = self._valkey.script("change.lua")
         self._since = self._valkey.script("since.lua")
+        self._offered = self._valkey.script("offered.lua")
         self._breaker = Breaker("Valkey")
         self._clock = clock
         self._history_max = history_max
@@ -74,6 +76,25 @@ class ValkeyMarkets:
             for market_id, record in zip(wanted, found, strict=True)
             if record is not None
         }
+
+    async def offered(self, market_ids: Collection[MarketId]) -> Offered:
+        """Return those markets that are known as they all are at one instant, which is the server's clock's.
+
+        That is the clock by which each version's time in force is on record. At most `AT_ONCE_MAX` are looked at.
+        """
+        wanted = list(market_ids)[:AT_ONCE_MAX]
+        with self._breaker:
+            keys = [records.EPOCH, *(records.market_key(market_id) for market_id in wanted)]
+            seconds, microseconds, epoch, *found = await self._offered(keys, [])
+        if epoch is None:
+            raise Outage("the odds' authority")
+        markets = {
+            market_id: records.market_of(record)
+            for market_id, record in zip(wanted, found, strict=True)
+            if record is not None
+        }
+        at = _EPOCH_START + timedelta(seconds=int(seconds), microseconds=int(microseconds))
+        return Offered(markets, at)
 
     async def poll(self, market_id: MarketId) -> PolledMarketV1 | None:
         """See `ports.MarketStore`."""
