@@ -16,7 +16,7 @@ from p2_bets import naive_rate
 from touchline.architectures.settings import Settings
 
 PLAYERS = 1_000
-SECONDS = 5
+BETS = 100_000
 BAR = 10.0
 
 
@@ -27,11 +27,11 @@ async def measure(settings: Settings, shards: int, bettors: int) -> None:
     await connection.close()
     async with ledger_of(settings, shards) as ledger:
         players = await open_accounts(ledger, PLAYERS)
-        await accepted_rate(ledger, players, bettors, 1)
+        await accepted_rate(ledger, players, bettors, BETS // 5)
         await in_turns(
             f"P4: bets on one hot market, {bettors} at once, {shards} shards",
             ("pgbench's naive bet", lambda: naive_rate(settings.postgres)),
-            ("accepted in process", lambda: accepted_rate(ledger, players, bettors, SECONDS)),
+            ("accepted in process", lambda: accepted_rate(ledger, players, bettors, BETS)),
             BAR,
         )
 

@@ -53,6 +53,7 @@ from touchline.architectures.wiring import (
 )
 from touchline.core.delivery import Board
 from touchline.core.errors import Outage
+from touchline.edge.garbage import collect_seldom
 from touchline.edge.gateway import Gateway
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness
@@ -242,6 +243,7 @@ async def _serve_writer(settings: Settings, listening: Listening) -> None:
         meters.watch("gauge", "touchline_shard_serving", "Whether the shard is this one's", lambda: writer.serving)
         platform = _platform(settings, stream, stream.authority, OddsServing(stream.authority))
         works: dict[str, Work] = {"shard": ledger.run}
+        collect_seldom()
         try:
             await serve_process(platform, listening.service_port, lambda: works, answers_clients=False)
         finally:

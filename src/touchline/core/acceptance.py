@@ -104,9 +104,9 @@ def choose_offer(request: PlaceBet, current: Offer, position: Position) -> Offer
     The current offer is open where the bettor takes it: it is the one he asked for, or `accept` lets him. The one
     he asked for is open as well while the price is within the tolerance of it, if it ever was offered.
     """
-    asked = Offer(request.odds_milli, request.odds_version)
-    if asked == current:
+    if request.odds_version == current.odds_version and request.odds_milli == current.odds_milli:
         return current
+    asked = Offer(request.odds_milli, request.odds_version)
     tolerance = position.rules.odds_tolerance_pct
     moved = current.odds_milli - asked.odds_milli
     near = tolerance > 0 and abs(moved) * 100 <= tolerance * asked.odds_milli

@@ -147,6 +147,9 @@ class Batch:
         )
         if isinstance(answer, Acceptance) and answer.posting is not None:
             self._take(answer.bet, answer.posting)
+            if account.limits:
+                self._count(account, LimitKind.STAKE, answer.bet.stake_minor)
+                self._count(account, LimitKind.LOSS, answer.bet.stake_minor)
         return answer
 
     def move_funds(self, request: MoveFunds) -> FundsAcceptance | Rejection:
@@ -170,8 +173,8 @@ class Batch:
             self._post(answer.posting, moved)
             self.moves.append(moved)
             self._move_keys[moved.player_id, moved.idempotency_key] = moved
-            if moved.kind is TransferKind.DEPOSIT:
-                self._count(moved.player_id, LimitKind.DEPOSIT, moved.amount_minor)
+            if account.limits and moved.kind is TransferKind.DEPOSIT:
+                self._count(account, LimitKind.DEPOSIT, moved.amount_minor)
         return answer
 
     def _take(self, bet: Bet, posting: Posting) -> None:
@@ -186,8 +189,6 @@ class Batch:
         exposure.bets += 1
         exposure.stakes_minor += bet.stake_minor
         exposure.liability_minor += bet.liability_minor
-        self._count(bet.player_id, LimitKind.STAKE, bet.stake_minor)
-        self._count(bet.player_id, LimitKind.LOSS, bet.stake_minor)
 
     def _post(self, posting: Posting, fact: Body) -> None:
         cause = posting.cause
@@ -249,8 +250,8 @@ class Batch:
             found = found or layer._move_keys.get(key)
         return found
 
-    def _count(self, player_id: PlayerId, kind: LimitKind, amount_minor: int) -> None:
-        counted = (player_id, kind)
+    def _count(self, account: Account, kind: LimitKind, amount_minor: int) -> None:
+        counted = (account.player_id, kind)
         self._spent[counted] = self._spent.get(counted, 0) + amount_minor
 
     def _spent_by(self, account: Account) -> Spent:

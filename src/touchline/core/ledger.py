@@ -99,18 +99,10 @@ class Posting:
             raise Fault(f"a transfer of {amount_minor} for {self.cause.name}")
         if amount_minor == 0:
             return
-        name = f"{self.cause.name}#{len(self._transfers)}"
-        self._transfers.append(
-            Transfer(
-                transfer_id=TransferId(derived_id(name)),
-                kind=kind,
-                debit=debit,
-                credit=credit,
-                amount_minor=amount_minor,
-                currency=self.cause.currency,
-                bet_id=self.cause.bet_id,
-                recorded_at=self.cause.at,
-            )
+        cause, transfers = self.cause, self._transfers
+        transfer_id = TransferId(derived_id(f"{cause.name}#{len(transfers)}"))
+        transfers.append(
+            Transfer(transfer_id, kind, debit, credit, amount_minor, cause.currency, cause.bet_id, cause.at)
         )
 
     def take(self, kind: TransferKind, credit: str, amount_minor: int, *, may_owe: bool = False) -> None:
@@ -124,13 +116,15 @@ class Posting:
         if owed and not may_owe:
             raise Fault(f"{self.cause.name} takes {amount_minor} from a wallet of {self.wallet.balance_minor}")
         self.move(kind, wallet_account(self.cause.player_id), credit, paid)
-        self.move(kind, debt_account(self.cause.player_id), credit, owed)
+        if owed:
+            self.move(kind, debt_account(self.cause.player_id), credit, owed)
         self.wallet = Wallet(self.wallet.balance_minor - paid, self.wallet.debt_minor + owed)
 
     def give(self, kind: TransferKind, debit: str, amount_minor: int) -> None:
         """Credit the player: his debt first, then his wallet."""
         repaid = min(amount_minor, self.wallet.debt_minor)
-        self.move(kind, debit, debt_account(self.cause.player_id), repaid)
+        if repaid:
+            self.move(kind, debit, debt_account(self.cause.player_id), repaid)
         self.move(kind, debit, wallet_account(self.cause.player_id), amount_minor - repaid)
         self.wallet = Wallet(self.wallet.balance_minor + amount_minor - repaid, self.wallet.debt_minor - repaid)
 

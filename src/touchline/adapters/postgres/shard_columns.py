@@ -1,44 +1,150 @@
-"""What a shard's writer records, column by column, as the statements that insert many rows take it."""
+"""What a shard's writer records, column by column, as statements that write many rows take it.
+
+Texts of one column can come joined in one: a driver takes ten times as long over an array of them. So no text that
+is recorded may hold the separators, which are no characters of any id or key.
+"""
 
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, Final
 
-from touchline.adapters.postgres.rows import transfer_columns
-from touchline.core.batch import ExposureMoved, Place, WalletMoved
+from touchline.core.batch import Batch, ExposureMoved, Place, WalletMoved
 from touchline.core.bet import Bet
-from touchline.core.facts import AccountOpened, BetAccepted, BetDecided, Body, MarketDecided, id_of, kind_of
+from touchline.core.errors import Fault
+from touchline.core.facts import (
+    AccountOpened,
+    BetAccepted,
+    BetDecided,
+    Body,
+    FactKind,
+    MarketDecided,
+    id_of,
+    kind_of,
+)
 from touchline.core.funds import FundsMoved
-from touchline.core.ledger import Posting
+from touchline.core.ledger import BOOKS_OWN, Posting
 from touchline.core.settlement import BetMove
 from touchline.wire.facts_v1 import body_to_wire
 
-Columns = tuple[list[Any], ...]
+Columns = tuple[Any, ...]
+
+SEPARATOR: Final = "\x1f"
+NOTHING: Final = "\x1e"
+
+
+def of_batch(batch: Batch) -> Columns:
+    """Return all that a batch records: facts, bets, movements, transfers, wallets, exposures, and their bound."""
+    return (
+        *_joined_facts(batch.facts),
+        *_joined_bets(batch.bets),
+        *of_moves(batch.moves),
+        *_joined_transfers(batch.postings),
+        *_joined_wallets(batch.wallets),
+        *of_exposures(batch.exposures),
+        batch.rules.exposure_max_minor,
+    )
+
+
+def joined(texts: list[str]) -> str:
+    """Return texts as one.
+
+    Raises:
+        Fault: one of them holds a separator.
+    """
+    text = SEPARATOR.join(texts)
+    if texts and (text.count(SEPARATOR) != len(texts) - 1 or NOTHING in text or not text):
+        raise Fault("a text that is to be recorded is empty, or holds a separator")
+    return text
+
+
+def joined_or_none(texts: list[str | None]) -> str:
+    """Return texts, of which some are None, as one.
+
+    Raises:
+        Fault: one of them holds a separator.
+    """
+    text = SEPARATOR.join([NOTHING if text is None else text for text in texts])
+    wrong = text.count(SEPARATOR) != len(texts) - 1 or text.count(NOTHING) != texts.count(None) or not text
+    if texts and wrong:
+        raise Fault("a text that is to be recorded is empty, or holds a separator")
+    return text
+
+
+def _joined_facts(facts: Sequence[Body]) -> Columns:
+    about = [_ABOUT[type(fact)](fact) for fact in facts]
+    return (
+        [id_of(fact) for fact in facts],
+        joined([kind for kind, _, _, _ in about]),
+        joined_or_none([player_id for _, player_id, _, _ in about]),
+        joined_or_none([event_id for _, _, event_id, _ in about]),
+        [bet_id for _, _, _, bet_id in about],
+        joined([body_to_wire(fact).decode() for fact in facts]),
+    )
+
+
+def _joined_bets(bets: Sequence[Bet]) -> Columns:
+    return (
+        [bet.bet_id for bet in bets],
+        joined([bet.player_id for bet in bets]),
+        joined([bet.event_id for bet in bets]),
+        joined([bet.market_id for bet in bets]),
+        joined([bet.selection_id for bet in bets]),
+        [bet.odds_milli for bet in bets],
+        [bet.odds_version for bet in bets],
+        [bet.stake_minor for bet in bets],
+        joined([bet.currency for bet in bets]),
+        joined_or_none([bet.idempotency_key for bet in bets]),
+        [bet.requested_odds_milli for bet in bets],
+        [bet.requested_odds_version for bet in bets],
+        joined_or_none([bet.requested_accept for bet in bets]),
+        [bet.requested_valid_until for bet in bets],
+    )
+
+
+def _joined_transfers(postings: Sequence[Posting]) -> Columns:
+    pairs = [(transfer, posting.cause.player_id) for posting in postings for transfer in posting.transfers]
+    return (
+        [transfer.transfer_id for transfer, _ in pairs],
+        joined([transfer.kind for transfer, _ in pairs]),
+        joined([transfer.debit for transfer, _ in pairs]),
+        joined([transfer.credit for transfer, _ in pairs]),
+        [transfer.amount_minor for transfer, _ in pairs],
+        joined([transfer.currency for transfer, _ in pairs]),
+        [transfer.bet_id for transfer, _ in pairs],
+        joined_or_none(
+            [
+                None if transfer.debit in BOOKS_OWN and transfer.credit in BOOKS_OWN else player_id
+                for transfer, player_id in pairs
+            ]
+        ),
+    )
+
+
+def _joined_wallets(wallets: Mapping[Any, WalletMoved]) -> Columns:
+    players, *numbers = of_wallets(wallets)
+    return joined(players), *numbers
 
 
 def of_facts(facts: Sequence[Body]) -> Columns:
     """Return ids, kinds, players, events, bets and bodies."""
-    about = [_about(fact) for fact in facts]
+    about = [_ABOUT[type(fact)](fact) for fact in facts]
     return (
         [id_of(fact) for fact in facts],
         [kind_of(fact).value for fact in facts],
-        [player_id for player_id, _, _ in about],
-        [event_id for _, event_id, _ in about],
-        [bet_id for _, _, bet_id in about],
+        [player_id for _, player_id, _, _ in about],
+        [event_id for _, _, event_id, _ in about],
+        [bet_id for _, _, _, bet_id in about],
         [body_to_wire(fact) for fact in facts],
     )
 
 
-def _about(fact: Body) -> tuple[Any, Any, Any]:
-    """Return whom, which event and which bet a fact is about."""
-    match fact:
-        case BetAccepted():
-            return fact.bet.player_id, fact.bet.event_id, fact.bet.bet_id
-        case BetDecided():
-            return fact.player_id, fact.event_id, fact.bet_id
-        case FundsMoved() | AccountOpened():
-            return fact.player_id, None, None
-        case MarketDecided():
-            return None, fact.event_id, None
+# Of each kind of fact its name, and whom, which event and which bet it is about.
+_ABOUT: Final[dict[type, Any]] = {
+    AccountOpened: lambda fact: (FactKind.ACCOUNT_OPENED, fact.player_id, None, None),
+    FundsMoved: lambda fact: (FactKind.FUNDS_MOVED, fact.player_id, None, None),
+    BetAccepted: lambda fact: (FactKind.BET_ACCEPTED, fact.bet.player_id, fact.bet.event_id, fact.bet.bet_id),
+    BetDecided: lambda fact: (FactKind.BET_DECIDED, fact.player_id, fact.event_id, fact.bet_id),
+    MarketDecided: lambda fact: (FactKind.MARKET_DECIDED, None, fact.event_id, None),
+}
 
 
 def of_bets(bets: Sequence[Bet]) -> Columns:
@@ -86,11 +192,6 @@ def of_wallets(wallets: Mapping[Any, WalletMoved]) -> Columns:
     )
 
 
-def of_transfers(postings: Sequence[Posting]) -> Columns:
-    """Return the transfers of postings."""
-    return transfer_columns(postings)
-
-
 def of_exposures(exposures: Mapping[Place, ExposureMoved]) -> Columns:
     """Return by how much exposures moved, sorted, so that shards wait for one another in one order."""
     moved = sorted(exposures.items())
@@ -103,7 +204,7 @@ def of_exposures(exposures: Mapping[Place, ExposureMoved]) -> Columns:
     )
 
 
-def of_decided(moves: Sequence[BetMove]) -> tuple[Any, ...]:
+def of_decided(moves: Sequence[BetMove]) -> Columns:
     """Return the instant and the settlement, which are the same for all, and bets as they are left."""
     bets = [move.bet for move in moves]
     return (

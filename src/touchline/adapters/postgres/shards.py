@@ -7,7 +7,7 @@ settlement's row.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -15,13 +15,14 @@ from typing import Any, Final
 import asyncpg
 
 from touchline.adapters.postgres import shard_columns as columns
+from touchline.adapters.postgres import shard_rows as rows
 from touchline.adapters.postgres.database import AWAY, COMMAND_TIMEOUT_S, LOCK_TIMEOUT_MS, in_our_terms
 from touchline.adapters.postgres.queries import Queries
 from touchline.adapters.postgres.rows import selections_of, selections_text
 from touchline.adapters.postgres.shard_reading import read_position
 from touchline.adapters.postgres.shard_settling import count_bets, next_moves
 from touchline.adapters.postgres.spending import read_spent_by
-from touchline.core.batch import Batch, LookedUp, Version
+from touchline.core.batch import Batch, LookedUp, Version, WalletMoved
 from touchline.core.errors import Fault, Outage
 from touchline.core.facts import AccountOpened, Body
 from touchline.core.ids import MarketId, PlayerId
@@ -35,6 +36,8 @@ SILENT_MAX_S: Final = 10.0  # a writer that is not heard of for so long may be r
 BEATS: Final = 5  # signs of life within that time
 CONNECT_TIMEOUT_S: Final = 5.0
 MARKETS_KNOWN_MAX: Final = 100_000
+REFUSED: Final = "TL001"  # a batch's statement refuses itself, for an exposure or a wallet
+EXPOSURE: Final = "exposure"
 # A batch's few hundred rows are each looked up by their key, however large the books have grown.
 _BY_KEY: Final = {
     "lock_timeout": str(LOCK_TIMEOUT_MS),
@@ -137,8 +140,8 @@ class TakenShard:
         """See `ports.ShardRecords`."""
         markets, numbers = [version[0] for version in versions], [version[1] for version in versions]
         with in_terms():
-            rows = await self._reader.fetch(_QUERIES["past_versions"], markets, numbers)
-        kept = {(row["market_id"], row["odds_version"]): row for row in rows}
+            past = await self._reader.fetch(_QUERIES["past_versions"], markets, numbers)
+        kept = {(row["market_id"], row["odds_version"]): row for row in past}
         found = {}
         for version in versions:
             row = kept.get(version[:2])
@@ -154,32 +157,18 @@ class TakenShard:
         with in_terms():
             for market_id in {bet.market_id for bet in batch.bets} - self._known:
                 await self._ensure(batch.markets[market_id])
-            change = self._writer.transaction()
-            await change.start()
+            place = (self._shard, self.epoch, batch.first_seq, len(batch.facts), batch.now)
             try:
-                fits = await self._write(batch)
-            except BaseException:
-                await _undo(change)
-                raise
-            if fits:
-                await change.commit()
-            else:
-                await change.rollback()
-        return fits
-
-    async def _write(self, batch: Batch) -> bool:
-        writer = self._writer
-        await self._append(batch.facts, batch.now, batch.first_seq)
-        if batch.bets:
-            await writer.execute(_QUERIES["record_bets"], batch.now, *columns.of_bets(batch.bets))
-        if batch.moves:
-            await writer.execute(_QUERIES["record_moves"], batch.now, *columns.of_moves(batch.moves))
-        await self._post(batch.now, columns.of_wallets(batch.wallets), columns.of_transfers(batch.postings))
-        if not batch.exposures:
-            return True
-        bound = batch.rules.exposure_max_minor
-        done = await writer.execute(_QUERIES["move_exposures"], *columns.of_exposures(batch.exposures), bound)
-        return _count(done) == len(batch.exposures)
+                recorded = await self._writer.fetchval(_QUERIES["record_batch"], *place, *columns.of_batch(batch))
+            except asyncpg.PostgresError as error:
+                if error.sqlstate != REFUSED:
+                    raise
+                if error.message == EXPOSURE:
+                    return False
+                raise Fault(f"shard {self._shard}: somebody else writes its wallets") from error
+        if recorded is None:
+            raise Outage(f"shard {self._shard}: another writer has taken it")
+        return True
 
     async def register(self, credentials: Credentials, username: str, currency: str, at: datetime) -> bool:
         """See `ports.ShardRecords`."""
@@ -210,7 +199,8 @@ class TakenShard:
             try:
                 await self._append(work.facts, at)
                 await self._writer.execute(_QUERIES["decide_bets"], *columns.of_decided(work.moves))
-                await self._post(at, columns.of_wallets(work.wallets), columns.of_transfers(work.postings))
+                await self._copy("transfers", rows.TRANSFERS, rows.of_transfers(work.postings))
+                await self._write_wallets(at, work.wallets)
                 exposures = columns.of_exposures(work.exposures)
                 await self._writer.execute(_QUERIES["move_exposures"], *exposures, None)
                 number = settlement.settlement_id
@@ -225,15 +215,17 @@ class TakenShard:
         return Worked(len(work.moves), work.balances)
 
     async def _append(self, facts: Sequence[Body], at: datetime, first_seq: int | None = None) -> None:
-        places = (self._shard, self.epoch, first_seq, at)
-        done = await self._writer.execute(_QUERIES["append"], *places, *columns.of_facts(facts))
-        if _count(done) != len(facts):
+        place = await self._writer.fetchval(_QUERIES["fence"], self._shard, self.epoch, first_seq, len(facts))
+        if place is None:
             raise Outage(f"shard {self._shard}: another writer has taken it")
+        await self._copy("facts", rows.FACTS, rows.of_facts(facts, self._shard, place, self.epoch, at))
 
-    async def _post(self, at: datetime, wallets: tuple[list[Any], ...], transfers: tuple[list[Any], ...]) -> None:
-        *changed, found = wallets
-        done = await self._writer.execute(_QUERIES["post"], at, *changed, *transfers, found)
-        if _count(done) != len(found):
+    async def _copy(self, table: str, names: Sequence[str], records: Iterable[rows.Row]) -> None:
+        await self._writer.copy_records_to_table(table, columns=names, records=records)
+
+    async def _write_wallets(self, at: datetime, wallets: Mapping[PlayerId, WalletMoved]) -> None:
+        done = await self._writer.execute(_QUERIES["write_wallets"], at, *columns.of_wallets(wallets))
+        if _count(done) != len(wallets):
             raise Fault(f"shard {self._shard}: somebody else writes its wallets")
 
     async def _ensure(self, market: Market) -> None:

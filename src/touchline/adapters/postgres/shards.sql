@@ -62,47 +62,69 @@ INSERT INTO odds (market_id, event_id, name, market_type, selections, odds_versi
     updated_at)
 VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING;
 
--- name: append
--- Facts in the shard's next places, told to whoever listens; none where this writer has been replaced.
+-- name: fence
+-- The shard's next places, told to whoever listens for facts; no row where this writer has been replaced.
+UPDATE shards SET next_seq = next_seq + $4 WHERE shard = $1 AND epoch = $2 AND next_seq = coalesce($3, next_seq)
+RETURNING next_seq - $4 AS first_seq, pg_notify('facts', $1::text);
+
+-- name: record_batch
+-- A batch in one statement, which is one transaction: the shard's next places, told to whoever listens for facts,
+-- then facts, bets, movements, transfers, wallets and exposures. Nothing is written, and no row comes back, where this
+-- writer has been replaced. It refuses itself where somebody else has written a wallet, or an exposure of another
+-- shard's bets has come too near its bound. Texts come joined: that is the cheapest way in.
 WITH ours AS (
-    UPDATE shards SET next_seq = next_seq + cardinality($5::uuid[])
-    WHERE shard = $1 AND epoch = $2 AND next_seq = coalesce($3, next_seq)
-    RETURNING next_seq - cardinality($5::uuid[]) AS first_seq, pg_notify('facts', $1::text)
+    UPDATE shards SET next_seq = next_seq + $4 WHERE shard = $1 AND epoch = $2 AND next_seq = $3
+    RETURNING pg_notify('facts', $1::text)
+), fact AS (
+    INSERT INTO facts (shard, seq, epoch, recorded_at, fact_id, kind, player_id, event_id, bet_id, body)
+    SELECT $1, $3 + f.n - 1, $2, $5, f.fact_id, f.kind, f.player_id, f.event_id, f.bet_id,
+        convert_to(f.body, 'UTF8')
+    FROM ours CROSS JOIN unnest($6::uuid[], string_to_array($7, E'\x1f'), string_to_array($8, E'\x1f', E'\x1e'),
+            string_to_array($9, E'\x1f', E'\x1e'), $10::uuid[], string_to_array($11, E'\x1f'))
+        WITH ORDINALITY AS f (fact_id, kind, player_id, event_id, bet_id, body, n)
+), bet AS (
+    INSERT INTO bets (created_at, bet_id, user_id, event_id, market_id, selection_id, odds_milli, odds_version,
+        stake_minor, currency, idempotency_key, requested_odds_milli, requested_odds_version, requested_accept,
+        requested_valid_until)
+    SELECT $5, b.* FROM ours CROSS JOIN unnest($12::uuid[], string_to_array($13, E'\x1f'),
+        string_to_array($14, E'\x1f'), string_to_array($15, E'\x1f'), string_to_array($16, E'\x1f'), $17::int[],
+        $18::int[], $19::bigint[], string_to_array($20, E'\x1f'), string_to_array($21, E'\x1f', E'\x1e'),
+        $22::int[], $23::int[], string_to_array($24, E'\x1f', E'\x1e'), $25::timestamptz[]) AS b
+), moved AS (
+    INSERT INTO funds_moves (recorded_at, move_id, user_id, kind, amount_minor, currency, balance_minor,
+        idempotency_key)
+    SELECT $5, m.* FROM ours CROSS JOIN unnest($26::uuid[], $27::text[], $28::text[], $29::bigint[], $30::text[],
+        $31::bigint[], $32::text[]) AS m
+), transfer AS (
+    INSERT INTO transfers (recorded_at, transfer_id, kind, debit_account, credit_account, amount_minor, currency,
+        bet_id, user_id)
+    SELECT $5, t.* FROM ours CROSS JOIN unnest($33::uuid[], string_to_array($34, E'\x1f'),
+        string_to_array($35, E'\x1f'), string_to_array($36, E'\x1f'), $37::bigint[],
+        string_to_array($38, E'\x1f'), $39::uuid[], string_to_array($40, E'\x1f', E'\x1e')) AS t
+), wallet AS (
+    UPDATE wallets SET balance_minor = w.balance_minor, debt_minor = w.debt_minor, version = w.version,
+        updated_at = $5
+    FROM ours CROSS JOIN unnest(string_to_array($41, E'\x1f'), $42::bigint[], $43::bigint[], $44::bigint[],
+        $45::bigint[]) AS w (user_id, balance_minor, debt_minor, version, found)
+    WHERE wallets.user_id = w.user_id AND wallets.version = w.found RETURNING 1
+), exposure AS (
+    INSERT INTO exposures (market_id, selection_id, bets, stakes_minor, liability_minor)
+    SELECT e.* FROM ours CROSS JOIN unnest($46::text[], $47::text[], $48::bigint[], $49::bigint[], $50::bigint[]) AS e
+    ON CONFLICT (market_id, selection_id) DO UPDATE SET bets = exposures.bets + excluded.bets,
+        stakes_minor = exposures.stakes_minor + excluded.stakes_minor,
+        liability_minor = exposures.liability_minor + excluded.liability_minor
+    WHERE exposures.liability_minor + excluded.liability_minor <= $51
+    RETURNING 1
 )
-INSERT INTO facts (shard, seq, epoch, recorded_at, fact_id, kind, player_id, event_id, bet_id, body)
-SELECT $1, ours.first_seq + f.n - 1, $2, $4, f.fact_id, f.kind, f.player_id, f.event_id, f.bet_id, f.body
-FROM ours CROSS JOIN unnest($5::uuid[], $6::text[], $7::text[], $8::text[], $9::uuid[], $10::bytea[])
-    WITH ORDINALITY AS f (fact_id, kind, player_id, event_id, bet_id, body, n);
+SELECT CASE WHEN (SELECT count(*) FROM wallet) < cardinality($42::bigint[]) THEN refuse('wallet')
+    WHEN (SELECT count(*) FROM exposure) < cardinality($46::text[]) THEN refuse('exposure')
+    ELSE true END
+FROM ours;
 
--- name: record_bets
--- Accepted bets.
-INSERT INTO bets (bet_id, user_id, event_id, market_id, selection_id, odds_milli, odds_version, stake_minor,
-    currency, idempotency_key, created_at, requested_odds_milli, requested_odds_version, requested_accept,
-    requested_valid_until)
-SELECT b.bet_id, b.user_id, b.event_id, b.market_id, b.selection_id, b.odds_milli, b.odds_version, b.stake_minor,
-    b.currency, b.key, $1, b.requested_odds_milli, b.requested_odds_version, b.accept, b.valid_until
-FROM unnest($2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[], $7::int[], $8::int[], $9::bigint[],
-        $10::text[], $11::text[], $12::int[], $13::int[], $14::text[], $15::timestamptz[])
-    AS b (bet_id, user_id, event_id, market_id, selection_id, odds_milli, odds_version, stake_minor, currency, key,
-        requested_odds_milli, requested_odds_version, accept, valid_until);
-
--- name: record_moves
--- Accepted deposits and withdrawals.
-INSERT INTO funds_moves (recorded_at, move_id, user_id, kind, amount_minor, currency, balance_minor, idempotency_key)
-SELECT $1, m.* FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[], $6::text[], $7::bigint[], $8::text[])
-    AS m (move_id, user_id, kind, amount_minor, currency, balance_minor, idempotency_key);
-
--- name: post
--- Transfers, and the wallets as they leave them; of wallets only those that nobody else has written meanwhile.
-WITH transfer AS (
-    INSERT INTO transfers (transfer_id, kind, debit_account, credit_account, amount_minor, currency, bet_id,
-        user_id, recorded_at)
-    SELECT * FROM unnest($6::uuid[], $7::text[], $8::text[], $9::text[], $10::bigint[], $11::text[], $12::uuid[],
-        $13::text[], $14::timestamptz[])
-)
-UPDATE wallets SET balance_minor = m.balance_minor, debt_minor = m.debt_minor, version = m.version,
-    updated_at = $1
-FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $15::bigint[])
+-- name: write_wallets
+-- Wallets as a batch leaves them; only those that nobody else has written meanwhile.
+UPDATE wallets SET balance_minor = m.balance_minor, debt_minor = m.debt_minor, version = m.version, updated_at = $1
+FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
     AS m (user_id, balance_minor, debt_minor, version, found)
 WHERE wallets.user_id = m.user_id AND wallets.version = m.found;
 
