@@ -329,6 +329,27 @@ async def test_a_writer_outlives_its_server(servers_dir: Path) -> None:
         await child.stop()
 
 
+async def test_whoever_listens_is_told_of_facts(stores: Stores) -> None:
+    told: asyncio.Queue[str] = asyncio.Queue()
+    async with ledger_over(stores) as ledger, superuser(stores) as listener, asyncio.timeout(20):
+        await listener.add_listener("facts", lambda *about: told.put_nowait(about[-1]))
+        await ledger.place(await request(stores))
+        assert await told.get() == "1"
+        eve = Credentials(PlayerId("eve"), Role.PLAYER, "hash", None)
+        assert await ledger.register(eve, "eve", "EUR", stores.clock.now())
+        assert await told.get() == "1"
+
+
+@pytest.mark.parametrize("key", ["a\x1fb", "a\x1eb", "\x1e", "", "a\x00b"])
+async def test_a_text_that_would_be_taken_for_another_is_refused_alone(stores: Stores, key: str) -> None:
+    async with ledger_over(stores) as ledger:
+        wrong, right = await request(stores, key=key), await request(stores, key="k")
+        answers = await asyncio.gather(ledger.place(wrong), ledger.place(right), return_exceptions=True)
+    assert isinstance(answers[0], Fault)
+    assert isinstance(answers[1], Placed)
+    assert await balance_of(stores, ANN) == 99_000
+
+
 async def test_an_id_of_a_bet_is_its_facts(stores: Stores) -> None:
     async with ledger_over(stores) as ledger:
         asked = await request(stores)

@@ -1,6 +1,8 @@
 """A batch's answers are those of its requests one by one, wherever it is cut and whenever it was looked up."""
 
 import asyncio
+import gc
+import weakref
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import timedelta
@@ -210,6 +212,27 @@ def test_a_look_that_saw_half_of_what_was_done_before_is_a_fault() -> None:
     assert before.hidden_from(look_up(tables, 7), PLAYERS)
     assert not before.hidden_from(look_up(tables, 7), PLAYERS[1:])
     assert not before.hidden_from(look_up(tables, 9), PLAYERS)
+
+
+def test_a_batch_keeps_none_but_the_one_before_it() -> None:
+    tables = books([{}, {}, {}])
+    batches = [Batch(look_up(tables, 7), MARKETS, RULES, NOON)]
+    first = weakref.ref(batches[0])
+    gc.disable()  # it goes without being looked for
+    try:
+        for number in range(3):
+            deposit = MoveFunds(
+                move_id=UUID(int=next(numbers)),
+                player_id=PLAYERS[0],
+                kind=TransferKind.DEPOSIT,
+                amount_minor=5,
+                idempotency_key=f"k{number}",
+            )
+            assert not isinstance(batches[0].move_funds(deposit), Rejection)
+            batches = [Batch(look_up(tables, batches[0].first_seq), MARKETS, RULES, NOON, batches[0])]
+        assert first() is None
+    finally:
+        gc.enable()
 
 
 def test_nobody_is_refused_for_what_was_refused_to_another() -> None:

@@ -106,12 +106,13 @@ class Batch:
         self._bet_keys: dict[Key, Bet] = {}
         self._move_keys: dict[Key, FundsMoved] = {}
         self._spent: dict[tuple[PlayerId, LimitKind], int] = {}
-        self._layers: tuple[Batch, ...] = (self,)
+        self._before: Batch | None = None
         if before is not None and looked_up.next_seq != before.next_seq:
             if looked_up.next_seq != before.first_seq:
                 raise Fault(f"fact {looked_up.next_seq} is next, after {before.first_seq} to {before.next_seq}")
             self.first_seq = before.next_seq
-            self._layers = (before, self)
+            self._before = before
+            before._before = None  # it is decided to its end, and would keep all that ever were
 
     @property
     def next_seq(self) -> int:
@@ -219,10 +220,10 @@ class Batch:
         )
 
     def _moved(self, player_id: PlayerId) -> WalletMoved | None:
-        for layer in reversed(self._layers):
-            if player_id in layer.wallets:
-                return layer.wallets[player_id]
-        return None
+        moved = self.wallets.get(player_id)
+        if moved is None and self._before is not None:
+            moved = self._before.wallets.get(player_id)
+        return moved
 
     def _version(self, player_id: PlayerId) -> int:
         moved = self._moved(player_id)
@@ -230,24 +231,24 @@ class Batch:
 
     def _exposure_minor(self, where: Place) -> int:
         exposure_minor = self._looked_up.exposures.get(where, 0)
-        for layer in self._layers:
-            moved = layer.exposures.get(where)
+        for layer in (self, self._before):
+            moved = None if layer is None else layer.exposures.get(where)
             if moved is not None:
                 exposure_minor += moved.liability_minor
         return exposure_minor
 
     def _bet_under(self, request: PlaceBet) -> Bet | None:
         key = (request.player_id, request.idempotency_key or "")
-        found = self._looked_up.bets.get(key)
-        for layer in self._layers:
-            found = found or layer._bet_keys.get(key)
+        found = self._looked_up.bets.get(key) or self._bet_keys.get(key)
+        if found is None and self._before is not None:
+            found = self._before._bet_keys.get(key)
         return found
 
     def _move_under(self, request: MoveFunds) -> FundsMoved | None:
         key = (request.player_id, request.idempotency_key)
-        found = self._looked_up.moves.get(key)
-        for layer in self._layers:
-            found = found or layer._move_keys.get(key)
+        found = self._looked_up.moves.get(key) or self._move_keys.get(key)
+        if found is None and self._before is not None:
+            found = self._before._move_keys.get(key)
         return found
 
     def _count(self, account: Account, kind: LimitKind, amount_minor: int) -> None:
@@ -256,7 +257,7 @@ class Batch:
 
     def _spent_by(self, account: Account) -> Spent:
         """What counts against limits; what a batch does lies within every period."""
-        player_id, layers = account.player_id, self._layers
+        player_id, layers = account.player_id, [self] if self._before is None else [self._before, self]
         return {
             (kind, period): amount + sum(layer._spent.get((player_id, kind), 0) for layer in layers)
             for (kind, period), amount in self._looked_up.spent.get(player_id, {}).items()

@@ -219,9 +219,14 @@ class ShardWriter:
         """Decide the next requests, and begin to record them once those before are on record."""
         asked = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_bets_max))]
         self._in_hand.append(asked)
-        batch, answers = await self._decide(records, asked, self._recording)
-        if not await self._finish(records):  # what it was decided on did not come to be
-            batch, answers = await self._decide(records, asked, None)
+        try:
+            batch, answers = await self._decide(records, asked, self._recording)
+            if not await self._finish(records):  # what it was decided on did not come to be
+                batch, answers = await self._decide(records, asked, None)
+        except Fault as fault:
+            await self._finish(records)
+            await self._part(records, asked, fault)
+            return
         done = asyncio.create_task(self._record(records, asked, batch, answers))
         done.add_done_callback(lambda _: self._woken.set())
         self._recording = Recording(asked, batch, done)
@@ -300,8 +305,8 @@ class ShardWriter:
     async def _redo(self, records: ShardRecords, asked: Sequence[Asked]) -> None:
         """Decide and record requests anew, while nothing else is being recorded."""
         for _ in range(TRIES_MAX):
-            batch, answers = await self._decide(records, asked, None)
             try:
+                batch, answers = await self._decide(records, asked, None)
                 if await self._record(records, asked, batch, answers):
                     return
             except Fault as fault:

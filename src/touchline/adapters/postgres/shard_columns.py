@@ -51,7 +51,7 @@ def joined(texts: list[str]) -> str:
         Fault: one of them holds a separator.
     """
     text = SEPARATOR.join(texts)
-    if texts and (text.count(SEPARATOR) != len(texts) - 1 or NOTHING in text or not text):
+    if texts and (text.count(SEPARATOR) != len(texts) - 1 or NOTHING in text or "" in texts):
         raise Fault("a text that is to be recorded is empty, or holds a separator")
     return text
 
@@ -63,7 +63,7 @@ def joined_or_none(texts: list[str | None]) -> str:
         Fault: one of them holds a separator.
     """
     text = SEPARATOR.join([NOTHING if text is None else text for text in texts])
-    wrong = text.count(SEPARATOR) != len(texts) - 1 or text.count(NOTHING) != texts.count(None) or not text
+    wrong = text.count(SEPARATOR) != len(texts) - 1 or text.count(NOTHING) != texts.count(None) or "" in texts
     if texts and wrong:
         raise Fault("a text that is to be recorded is empty, or holds a separator")
     return text

@@ -5,6 +5,7 @@ from typing import Any, Final
 
 from touchline.adapters.postgres.queries import Queries
 from touchline.adapters.postgres.rows import bet_of, limits_of, moved_of
+from touchline.adapters.postgres.shard_columns import joined, joined_or_none
 from touchline.core.account import Account
 from touchline.core.batch import HeldAccount, Key, LookedUp, Place
 from touchline.core.bet import Bet, PlaceBet
@@ -28,7 +29,8 @@ async def read_position(connection: Any, shard: int, requests: Sequence[Request]
         else:
             keys[request.player_id, None] = None
             moves.append((request.player_id, request.idempotency_key))
-    rows = await connection.fetch(_QUERIES["look_up"], *_columns(keys), *_columns(places), shard)
+    players, under = joined([player_id for player_id, _ in keys]), joined_or_none([key for _, key in keys])
+    rows = await connection.fetch(_QUERIES["look_up"], players, under, *_columns(places), shard)
     accounts: dict[PlayerId, HeldAccount] = {}
     earlier = []
     for user_id, currency, balance, debt, version, locked, excluded, limits, bet_id, _, _ in rows:

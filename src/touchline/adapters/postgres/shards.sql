@@ -31,7 +31,8 @@ SELECT p.user_id, w.currency, w.balance_minor, w.debt_minor, w.version, p.locked
         FROM unnest($3::text[], $4::text[]) WITH ORDINALITY AS s (market_id, selection_id, n)
         LEFT JOIN exposures e ON e.market_id = s.market_id AND e.selection_id = s.selection_id
     ) END AS exposures
-FROM unnest($1::text[], $2::text[]) WITH ORDINALITY AS r (user_id, key, n)
+FROM unnest(string_to_array($1, E'\x1f'), string_to_array($2, E'\x1f', E'\x1e'))
+    WITH ORDINALITY AS r (user_id, key, n)
 LEFT JOIN players p ON p.user_id = r.user_id
 LEFT JOIN wallets w ON w.user_id = r.user_id
 LEFT JOIN bets b ON b.user_id = r.user_id AND b.idempotency_key = r.key
