@@ -19,6 +19,7 @@ from touchline.architectures.parts import Listening
 from touchline.architectures.settings import PREFIX, Settings, SettingsWrong, read_settings
 from touchline.cli_feed import feed_app
 from touchline.cli_lab import lab_app
+from touchline.cli_rebuild import rebuild_app
 from touchline.core.errors import Fault, Outage
 from touchline.flows.reconcile_ledger import Reconciliation
 from touchline.flows.reconcile_ledger import reconcile as reconcile_books
@@ -39,6 +40,7 @@ app = typer.Typer(
 )
 app.add_typer(feed_app, name="feed")
 app.add_typer(lab_app, name="lab")
+app.add_typer(rebuild_app, name="rebuild")
 _out: Final = Console()
 _err: Final = Console(stderr=True)
 
