@@ -8,6 +8,7 @@ import pytest
 import pytest_asyncio
 
 from touchline.adapters.postgres.queries import Queries
+from touchline.adapters.postgres.shards import BY_KEY
 
 FILL = """
 INSERT INTO players (user_id, username, role, password_hash, currency, created_at)
@@ -62,6 +63,19 @@ ASKED = [
     ("activity", "settlement", ["settlements_unfinished", "event_ends_by_time", "bets_by_event_status"]),
 ]
 
+ASKED_BY_WRITERS = [
+    ("look_up", ["players_pkey", "wallets_pkey", "bets_by_key", "exposures_pkey", "shards_pkey"]),
+    ("bets_by_id", ["bets_pkey"]),
+    ("moves_by_key", ["funds_moves_user_id_idempotency_key_key"]),
+    ("past_versions", ["odds_history_pkey"]),
+    ("record_batch", ["shards_pkey", "wallets_pkey"]),
+    ("write_wallets", ["wallets_pkey"]),
+    ("decide_bets", ["bets_pkey"]),
+    ("count_placed", ["bets_by_market_status"]),
+    ("open_placed", ["bets_by_market_status", "wallets_pkey"]),
+    ("open_decided", ["bets_by_market_status", "wallets_pkey"]),
+]
+
 
 @pytest_asyncio.fixture
 async def connection(database_dsn: str) -> AsyncIterator[asyncpg.Connection]:
@@ -87,6 +101,17 @@ async def test_what_is_asked_often_is_asked_of_an_index(connection: asyncpg.Conn
         plan = await plan_of(connection, f"{file}_{name}", Queries(f"{file}.sql")[name])
         if "Seq Scan" in plan or not all(index in plan for index in indexes):
             wrong.append(f"{file} {name}\n{plan}")
+    assert wrong == [], "\n\n".join(wrong)
+
+
+async def test_what_a_shards_writer_asks_is_asked_of_an_index(connection: asyncpg.Connection) -> None:
+    for name, value in BY_KEY.items():
+        await connection.execute(f"SET {name} = {value}")
+    wrong = []
+    for name, indexes in ASKED_BY_WRITERS:
+        plan = await plan_of(connection, name, Queries("shards.sql")[name])
+        if "Seq Scan" in plan or not all(index in plan for index in indexes):
+            wrong.append(f"{name}\n{plan}")
     assert wrong == [], "\n\n".join(wrong)
 
 

@@ -39,7 +39,7 @@ MARKETS_KNOWN_MAX: Final = 100_000
 REFUSED: Final = "TL001"  # a batch's statement refuses itself, for an exposure or a wallet
 EXPOSURE: Final = "exposure"
 # A batch's few hundred rows are each looked up by their key, however large the books have grown.
-_BY_KEY: Final = {
+BY_KEY: Final = {
     "lock_timeout": str(LOCK_TIMEOUT_MS),
     "jit": "off",
     "enable_seqscan": "off",
@@ -85,10 +85,10 @@ class PostgresShard:
             alone = {"idle_session_timeout": silence}
             holder = await stack.enter_async_context(connected(self._dsn, f"{name} holder", alone))
             epoch = await self._take(holder)
-            writing = {**_BY_KEY, "idle_in_transaction_session_timeout": silence}
+            writing = {**BY_KEY, "idle_in_transaction_session_timeout": silence}
             writer = await stack.enter_async_context(connected(self._dsn, f"{name} writer", writing))
             await _trust(writer)
-            reader = await stack.enter_async_context(connected(self._dsn, f"{name} reader", _BY_KEY))
+            reader = await stack.enter_async_context(connected(self._dsn, f"{name} reader", BY_KEY))
             beating = asyncio.create_task(_beat(holder, self._silent_max_s / BEATS))
             try:
                 yield TakenShard(self._shard, self._shards, epoch, writer, reader, beating)
