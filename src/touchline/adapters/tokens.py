@@ -4,7 +4,10 @@ Invariant: a token is good only if its signature is ours, it has not expired and
 spares the signature alone, never the other two.
 """
 
+import base64
+import binascii
 import heapq
+import hmac
 import re
 from collections import OrderedDict
 from datetime import UTC, datetime, timedelta
@@ -28,6 +31,9 @@ _JWS: Final = jwt.PyJWS(algorithms=[ALGORITHM])
 # Stricter than some base64url decoders: no padding, no foreign characters, just three parts.
 _COMPACT: Final = re.compile(r"[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+\.[A-Za-z0-9_-]+")
 _Instant = Annotated[float, msgspec.Meta(ge=0, le=253_402_300_799)]  # seconds; until the end of the year 9999
+
+# The header of every token that we issue, with its dot.
+_OURS: Final = _JWS.encode(b"", bytes(SECRET_BYTES_MIN), algorithm=ALGORITHM).partition(".")[0] + "."
 
 
 class _Claims(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -53,10 +59,21 @@ def verify_signature(token: str, key: bytes) -> bytes:
     if len(token) > TOKEN_LENGTH_MAX or not _COMPACT.fullmatch(token):
         raise _not_ours()
     try:
+        if token.startswith(_OURS):  # the library takes eight times as long
+            return _verify_ours(token, key)
         payload: bytes = _JWS.decode(token, key, algorithms=[ALGORITHM])
-    except jwt.PyJWTError:
+    except (jwt.PyJWTError, binascii.Error):
         raise _not_ours() from None
     return payload
+
+
+def _verify_ours(token: str, key: bytes) -> bytes:
+    signed, _, signature = token.rpartition(".")
+    due = base64.urlsafe_b64encode(hmac.digest(key, signed.encode(), "sha256")).rstrip(b"=")
+    if not hmac.compare_digest(due, signature.encode()):
+        raise _not_ours()
+    payload = signed[len(_OURS) :]
+    return base64.urlsafe_b64decode(payload + "=" * (-len(payload) % 4))
 
 
 class Tokens:

@@ -174,7 +174,7 @@ async def _count_players(settings: Settings, platform: Platform) -> None:
         await presence.close()
 
 
-Around = Callable[[Any, Readiness], Any]  # an ASGI application that stands before another
+Around = Callable[[Any, Readiness], Any]  # an ASGI application that stands before another, the pages
 
 
 async def serve_process(
@@ -183,13 +183,13 @@ async def serve_process(
     works: Callable[[], dict[str, Work]],
     *,
     answers_clients: bool,
-    around: Around = lambda application, _readiness: application,
+    around: Around = lambda shown, _readiness: shown,
 ) -> None:
     """Serve HTTP on `port` with `works` beside it until told to stop; only a pod answers more than its health."""
     readiness = Readiness()
     offered = OPERATIONS if answers_clients else ()
-    application = HttpApp(platform, (*offered, *service_operations(readiness, offered)), pages())
-    await serve(around(application, readiness), port, readiness, works())
+    operations = (*offered, *service_operations(readiness, offered))
+    await serve(HttpApp(platform, operations, around(pages(), readiness)), port, readiness, works())
 
 
 def log_to_stderr() -> None:
