@@ -3,11 +3,12 @@
 Invariant: nothing here is authoritative; whatever the cache loses is read again from the books.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
 from typing import Any, cast
 
 from touchline.adapters.valkey.connection import Part, Valkey
+from touchline.adapters.valkey.gathering import Gathering
 from touchline.core.errors import Outage
 from touchline.core.ids import PlayerId
 from touchline.ports import Admission, Balance
@@ -29,8 +30,10 @@ class ValkeySessions:
         self._valkey = Valkey(url, timeout_ms)
         self._admit = self._valkey.script("admit.lua")
         self._keep = self._valkey.script("keep.lua")
+        self._admitting = Gathering(self._admit_all)
+        self._keeping = Gathering(self._keep_all)
         self._ttl_s = ttl_s
-        self._rules = (bets_per_minute_max, velocity_bets, velocity_window_ms)
+        self._rules = (bets_per_minute_max, velocity_window_ms, ttl_s)
         self._velocity_bets = velocity_bets
         self.hits = 0
         self.misses = 0
@@ -42,10 +45,8 @@ class ValkeySessions:
 
     async def admit(self, player_id: PlayerId, bet_key: str, now: datetime) -> Admission:
         """See `ports.SessionCache`."""
-        keys = [f"bets:{player_id}", f"session:{player_id}"]
-        at_ms = int(now.timestamp() * 1000)
-        args: list[Part] = [at_ms, bet_key, *self._rules, self._ttl_s]
-        wait_ms, fast, *session = await self._look(self._admit(keys, args))
+        bet = (player_id, int(now.timestamp() * 1000), bet_key)
+        wait_ms, fast, *session = await self._look(self._admitting.ask(bet))
         return Admission(
             retry_after_s=-(-wait_ms // 1000) if wait_ms else None,
             balance=self._balance_of(session),
@@ -63,11 +64,25 @@ class ValkeySessions:
 
     async def keep(self, balances: Mapping[PlayerId, Balance]) -> None:
         """See `ports.SessionCache`."""
-        if balances:
-            args: list[Part] = [self._ttl_s]
-            for balance in balances.values():
-                args += (balance.balance_minor, balance.currency, balance.version)
-            await self._keep([f"session:{player_id}" for player_id in balances], args)
+        if len(balances) == 1:
+            await self._keeping.ask(next(iter(balances.items())))
+        elif balances:
+            await self._keep_all(list(balances.items()))
+
+    async def _admit_all(self, bets: Sequence[tuple[PlayerId, int, str]]) -> Sequence[list[Any]]:
+        keys, args = list[str](), list[Part](self._rules)
+        for player_id, at_ms, bet_key in bets:
+            keys += (f"bets:{player_id}", f"session:{player_id}")
+            args += (at_ms, bet_key)
+        answers: list[list[Any]] = await self._admit(keys, args)
+        return answers
+
+    async def _keep_all(self, balances: Sequence[tuple[PlayerId, Balance]]) -> Sequence[None]:
+        args: list[Part] = [self._ttl_s]
+        for _, balance in balances:
+            args += (balance.balance_minor, balance.currency, balance.version)
+        await self._keep([f"session:{player_id}" for player_id, _ in balances], args)
+        return [None] * len(balances)
 
     async def _look(self, call: Awaitable[Any]) -> Any:
         try:
