@@ -89,7 +89,6 @@ static int serve(int port, int clients, double seconds, size_t bytes, double rat
     for (int i = 0; i < clients; i++) {
         fds[i] = accept(listener, NULL, NULL);
         if (fds[i] < 0) fail("accept");
-        setsockopt(fds[i], IPPROTO_TCP, TCP_NODELAY, &one, sizeof one);
         read_head(fds[i]);
         send_all(fds[i], (const uint8_t *)answer, strlen(answer));
         if (recv(fds[i], asked, sizeof asked, 0) <= 0) fail("subscribe");

@@ -1,6 +1,7 @@
 """The stream as its clients see it: images, changes, resumes, heartbeats."""
 
 import asyncio
+import socket
 from random import Random
 
 import msgspec
@@ -10,6 +11,8 @@ from tests.gateways import Offered, connected, handshake, ids, request, running_
 from touchline.core.delivery import Board
 from touchline.core.market import MarketStatus
 from touchline.edge.push import hub as hub_module
+from touchline.edge.push.subscriber import Subscriber
+from touchline.wire.stream_v1 import SubscribeV1
 
 
 def offered(*market_ids: str, event_id: str = "e1") -> Offered:
@@ -390,3 +393,42 @@ async def test_an_image_is_made_once_for_all_who_ask_for_the_same_before_the_nex
         async with connected(running.port) as third:
             third.subscribe("one", markets=["m1", "m2"])
             assert versions(await third.hears("image")) == {"m1": 2, "m2": 1}
+
+
+async def test_a_crowd_s_prices_are_held_back_to_go_together_but_no_suspension_is() -> None:
+    async with running_gateway(offered("m1", "m2")) as running, connected(running.port) as client:
+        client.subscribe(markets=["m1"])
+        await client.hears("image")
+        frames, holds = list[bytes](), list[bool]()
+        subscriber = Subscriber(running.hub, frames.append, holds.append)
+        subscriber.subscribe(SubscribeV1("1", markets=["m1", "m2"]))
+        running.hub.beat_once()
+        assert (running.hub.crowded, holds) == (False, [])
+        while not running.hub.crowded:
+            running.hub._pushing_s = 3_600.0
+            running.hub.beat_once()
+        assert holds == [True]
+        running.change("m1")
+        await client.hears("change")
+        assert holds == [True]
+        running.change("m1", status=MarketStatus.SUSPENDED)
+        await client.hears("change")
+        assert holds == [True, False, True]  # what is held goes as soon as nothing is to be held
+        late = list[bool]()
+        Subscriber(running.hub, frames.append, late.append).leave()
+        assert late == [True]
+        for _ in range(200):
+            running.hub.beat_once()
+        assert (running.hub.crowded, holds[-1]) == (False, False)
+        subscriber.leave()
+
+
+async def test_what_holds_a_price_back_is_the_kernel() -> None:
+    async with running_gateway(offered("m1")) as running, connected(running.port) as client:
+        client.subscribe(markets=["m1"])
+        await client.hears("image")
+        (connection,) = running.gateway._connections
+        kernel = connection._transport.underlying_transport.get_extra_info("socket")
+        for held in (True, False):
+            connection._hold(held)
+            assert bool(kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is not held

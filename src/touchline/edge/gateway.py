@@ -94,6 +94,8 @@ class Gateway:
         meters.watch("gauge", "touchline_stream_cursor", "Cursor of the last change", lambda: hub.cursor)
         stale = "Whether the odds' authority is silent"
         meters.watch("gauge", "touchline_stream_stale", stale, lambda: hub.stale_since is not None)
+        crowded = "Whether prices are held back a moment, to go several at a time"
+        meters.watch("gauge", "touchline_stream_crowded", crowded, lambda: hub.crowded)
         frames = hub.frames_conflated
         slow, asked = Conflated.SLOW_READER, Conflated.ASKED
         meters.watch("counter", "touchline_stream_slow_frames", "... for slow readers", lambda: frames[slow])

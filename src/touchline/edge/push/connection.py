@@ -6,6 +6,8 @@ read costs no more than `WRITE_BYTES_MAX`, a frame, and one change a market.
 
 import asyncio
 import logging
+import socket
+from contextlib import suppress
 from typing import Final, Protocol
 
 from picows import WSCloseCode, WSFrame, WSListener, WSMsgType, WSTransport
@@ -86,7 +88,8 @@ class Connection(WSListener):
         under.set_write_buffer_limits(WRITE_BYTES_MAX, WRITE_BYTES_LOW)
         # Frames are made here, once for all who get them; where they wait, it is without a copy. aiofastnet's way
         # of writing without looking at what it is given saves a twentieth of what a push costs.
-        self._subscriber = Subscriber(self._gateway.hub, getattr(under, "write_nocheck", under.write))
+        write = getattr(under, "write_nocheck", under.write)
+        self._subscriber = Subscriber(self._gateway.hub, write, self._hold)
         self._subscriber.caught_up = self._caught_up
         self._gateway.connected(self)
 
@@ -247,6 +250,12 @@ class Connection(WSListener):
         self.heard_at_s, self._pinged = now_s, False
         self._frames_left = min(float(FRAMES_AT_ONCE_MAX), self._frames_left + gained) - frames
         return self._frames_left >= 0
+
+    def _hold(self, held: bool) -> None:
+        """Let the kernel hold a small frame back until those before it are acknowledged (RFC 896), or not."""
+        connected = self._transport.underlying_transport.get_extra_info("socket")
+        with suppress(OSError):  # of a connection that is breaking, which is told elsewhere
+            connected.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, not held)
 
     def _caught_up(self) -> None:
         if self._watch is not None:

@@ -6,14 +6,15 @@ it waits in his outbox. No subscriber waits for another.
 
 import asyncio
 from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from datetime import datetime
-from typing import Final, Protocol, TypeVar
+from typing import Final, TypeVar
 
 from touchline.core.delivery import Board, Change, Image, MarketChanged
 from touchline.core.errors import Fault
 from touchline.core.ids import EventId, MarketId
+from touchline.core.market import MarketStatus
 from touchline.core.outbox import Conflated, Outbox, Parcel
+from touchline.edge.push.followers import Follower, Group, Interest, Pace
 from touchline.edge.push.framing import Framing
 from touchline.ports import Clock
 from touchline.ports.stream import OddsStream
@@ -23,57 +24,11 @@ FRAME_BYTES_MAX: Final = 32_768  # of markets in one frame, or a single one
 FRAMES_KEPT_MAX: Final = 256
 BEAT_STEP_S: Final = 0.25
 STALE_AFTER_S: Final = 3.0  # without a word of the odds' authority, which speaks up twice a second
+CROWDED_FROM, CROWDED_UNTIL = 0.5, 0.15  # of the time that goes into pushes; held frames cost less than half
+LOOKS_COUNTED: Final = 4
 AHEAD_S: Final = 2.0  # for how long someone waits whom another gateway has told more than is known here
 
 Key = TypeVar("Key")
-
-
-@dataclass(frozen=True, slots=True)
-class Interest:
-    """The markets, and the events with all their markets, that somebody follows."""
-
-    markets: frozenset[MarketId] = frozenset()
-    events: frozenset[EventId] = frozenset()
-
-    def wants(self, change: MarketChanged) -> bool:
-        """Tell whether a change is of interest."""
-        return change.market_id in self.markets or change.event_id in self.events
-
-    def joined(self, other: "Interest") -> "Interest":
-        """Return both."""
-        return Interest(self.markets | other.markets, self.events | other.events)
-
-
-class Follower(Protocol):
-    """A subscriber as the hub sees him. `outbox` is None while he is sent each change as it comes."""
-
-    outbox: Outbox | None
-    conflate_ms: int
-    writable: bool
-
-    def send(self, frame: bytes) -> None:
-        """Write a frame."""
-
-    def drain(self, *, stops_only: bool = False) -> None:
-        """Send what waits, as far as it can be written."""
-
-    def begin_anew(self) -> None:
-        """Send an image of everything: cursors of before mean nothing any more."""
-
-    def beat(self, now_s: float, quiet_since_s: float, *, at_once: bool) -> None:
-        """Send a heartbeat where it is time for one."""
-
-
-class Group:
-    """Those who follow the same; `prompt` are sent each tick as it comes, `boxed` have an outbox."""
-
-    __slots__ = ("boxed", "interest", "prompt", "told_at_s")
-
-    def __init__(self, interest: Interest) -> None:
-        self.interest = interest
-        self.prompt: dict[Follower, Callable[[bytes], None]] = {}  # with what writes to each
-        self.boxed: dict[Follower, None] = {}
-        self.told_at_s = 0.0
 
 
 class Hub:
@@ -88,6 +43,10 @@ class Hub:
         self.resumes_served = 0
         self.frames_conflated = dict.fromkeys(Conflated, 0)
         self.stale_since: datetime | None = None
+        self.crowded = False  # so much to push that prices are held back a moment, to go several at a time
+        self._share = 0.0  # of the time of the last beats that went into pushes
+        self._pushing_s = 0.0  # that did since `_looked_at_s`
+        self._looked_at_s = 0.0
         self._framing = framing
         self._heard_at = clock.now()
         self._heard_at_s = 0.0
@@ -95,8 +54,8 @@ class Hub:
         self._group_of: dict[Follower, Group] = {}
         self._of_market: dict[MarketId, set[Group]] = {}
         self._of_event: dict[EventId, set[Group]] = {}
-        self._paces: dict[int, _Pace] = {}
-        self._pace_of: dict[Follower, _Pace] = {}
+        self._paces: dict[int, Pace] = {}
+        self._pace_of: dict[Follower, Pace] = {}
         self._ahead: dict[Follower, int] = {}
         self._made: dict[tuple[object, ...], bytes] = {}
 
@@ -128,6 +87,7 @@ class Hub:
     def beat_once(self) -> None:
         """Send the heartbeats that are due now."""
         now_s = _now_s()
+        self._look_at_crowd(now_s)
         silent = self.ready and now_s - self._heard_at_s > STALE_AFTER_S
         turned = silent != (self.stale_since is not None)
         self.stale_since = self._heard_at if silent else None
@@ -249,6 +209,17 @@ class Hub:
     def _hear(self) -> None:
         self._heard_at, self._heard_at_s = self.clock.now(), _now_s()
 
+    def _look_at_crowd(self, now_s: float) -> None:
+        """Hold frames back or not, by how much time they take: the kernel sends several for the price of one."""
+        share = self._pushing_s / max(now_s - self._looked_at_s, 1e-9)
+        self._share += (share - self._share) / LOOKS_COUNTED
+        self._pushing_s, self._looked_at_s = 0.0, now_s
+        crowded = self._share > (CROWDED_UNTIL if self.crowded else CROWDED_FROM)
+        if crowded is not self.crowded:
+            self.crowded = crowded
+            for follower in self._group_of:
+                follower.hold(crowded)
+
     def _tell(self, changes: Sequence[MarketChanged]) -> None:
         for run, cursor in _runs(changes, self.board.cursor):
             self._tell_run(run, cursor)
@@ -277,6 +248,11 @@ class Hub:
                 self.frames_sent += len(group.prompt)
                 for send in tuple(group.prompt.values()):  # one who turns out slow leaves it meanwhile
                     send(frame)
+                if self.crowded and any(change.status != MarketStatus.ACTIVE for change in changes):
+                    for follower in group.prompt:
+                        follower.hold(False)  # which lets go of what is held
+                        follower.hold(True)
+        self._pushing_s += _now_s() - now_s
 
     def _place(self, follower: Follower) -> None:
         group = self._group_of.get(follower)
@@ -297,7 +273,7 @@ class Hub:
             if pace.drop(follower):
                 del self._paces[pace.ms]
         if conflate_ms:
-            pace = self._paces.get(conflate_ms) or self._paces.setdefault(conflate_ms, _Pace(conflate_ms))
+            pace = self._paces.get(conflate_ms) or self._paces.setdefault(conflate_ms, Pace(conflate_ms))
             self._pace_of[follower] = pace
             pace.add(follower)
 
@@ -316,37 +292,6 @@ class _Overheard:
         async for told in self._stream.follow():
             self._hub.take(told)
             yield told
-
-
-class _Pace:
-    """Those who asked to be sent what changed once in so many milliseconds, all at the same instants."""
-
-    def __init__(self, ms: int) -> None:
-        self.ms = ms
-        self._followers: dict[Follower, None] = {}
-        self._timer: asyncio.TimerHandle | None = None
-
-    def add(self, follower: Follower) -> None:
-        self._followers[follower] = None
-        if self._timer is None:
-            self._arm()
-
-    def drop(self, follower: Follower) -> bool:
-        """Let go of `follower`; True where nobody is left."""
-        self._followers.pop(follower, None)
-        if not self._followers and self._timer is not None:
-            self._timer.cancel()
-        return not self._followers
-
-    def _arm(self) -> None:
-        loop = asyncio.get_running_loop()
-        every_s = self.ms / 1000
-        self._timer = loop.call_at((loop.time() // every_s + 1) * every_s, self._drain)
-
-    def _drain(self) -> None:
-        self._arm()
-        for follower in tuple(self._followers):
-            follower.drain()
 
 
 def _offer(boxed: Iterable[Follower], changes: Sequence[MarketChanged], cursor: int) -> None:

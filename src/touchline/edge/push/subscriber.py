@@ -10,7 +10,8 @@ from dataclasses import dataclass
 
 from touchline.core.errors import Code, Rejection
 from touchline.core.outbox import Outbox
-from touchline.edge.push.hub import AHEAD_S, FRAME_BYTES_MAX, Hub, Interest
+from touchline.edge.push.followers import Interest
+from touchline.edge.push.hub import AHEAD_S, FRAME_BYTES_MAX, Hub
 from touchline.wire.stream_v1 import (
     HEARTBEAT_MS,
     NAMED_MAX,
@@ -45,14 +46,18 @@ class Subscriber:
         "_told_at_s",
         "caught_up",
         "conflate_ms",
+        "hold",
         "interest",
         "outbox",
         "send",
         "writable",
     )
 
-    def __init__(self, hub: Hub, send: Callable[[bytes], None]) -> None:
+    def __init__(
+        self, hub: Hub, send: Callable[[bytes], None], hold: Callable[[bool], None] | None = None
+    ) -> None:
         self.send = send
+        self.hold = hold or _hold_nothing
         self.caught_up: Callable[[], None] = _nothing  # called when all that waited has been sent
         self.outbox: Outbox | None = None
         self.conflate_ms = 0
@@ -64,6 +69,8 @@ class Subscriber:
         self._subscriptions: dict[SubscriptionId, Interest] = {}
         self._owed: dict[SubscriptionId, _Owed] = {}
         hub.join(self, self.interest)
+        if hub.crowded:
+            self.hold(True)
 
     def __contains__(self, subscription_id: SubscriptionId) -> bool:
         return subscription_id in self._subscriptions
@@ -230,4 +237,8 @@ def _now_s() -> float:
 
 
 def _nothing() -> None:
+    return
+
+
+def _hold_nothing(_held: bool) -> None:
     return
