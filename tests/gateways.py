@@ -65,6 +65,14 @@ class Offered:
         return Image(self.epoch, self.cursor, held, ())
 
 
+def offered(*market_ids: str, event_id: str = "e1") -> Offered:
+    """An authority that has these markets, at version 1."""
+    made = Offered()
+    for market_id in market_ids:
+        made.change(market_id, event_id=event_id)
+    return made
+
+
 class KeptBets:
     """Bets as a store would return them."""
 
