@@ -15,6 +15,20 @@ from tests.platforms import OwnPlatform
 WIDE = {"width": 1280, "height": 900}
 
 
+@pytest.fixture
+def architecture(request: pytest.FixtureRequest) -> str:
+    """The architecture of the platform that a test looks at; `poll` unless it is marked `BOTH` or `STREAM`."""
+    return str(getattr(request, "param", "poll"))
+
+
+@pytest.fixture
+def site(request: pytest.FixtureRequest, architecture: str) -> OwnPlatform:
+    """The platform that this test looks at."""
+    found = request.getfixturevalue("stream_platform" if architecture == "stream" else "platform")
+    assert isinstance(found, OwnPlatform)
+    return found
+
+
 @pytest_asyncio.fixture(scope="session", loop_scope="session")
 async def browser() -> AsyncIterator[Browser]:
     """One Chromium for all browser tests."""
@@ -29,12 +43,12 @@ async def browser() -> AsyncIterator[Browser]:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def open_page(browser: Browser, platform: OwnPlatform) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
+async def open_page(browser: Browser, site: OwnPlatform) -> AsyncIterator[Callable[..., Awaitable[Page]]]:
     """Return what opens a page with a session of its own; nothing may go wrong on it unasked."""
     watched: list[Watched] = []
 
     async def opened(**options: object) -> Page:
-        context = await browser.new_context(base_url=platform.address, **{"viewport": WIDE, **options})
+        context = await browser.new_context(base_url=site.address, **{"viewport": WIDE, **options})
         page = await context.new_page()
         watched.append(Watched(page))
         return page
@@ -52,9 +66,9 @@ async def page(open_page: Callable[..., Awaitable[Page]]) -> Page:
 
 
 @pytest_asyncio.fixture(loop_scope="session")
-async def client(platform: OwnPlatform) -> AsyncIterator[httpx.AsyncClient]:
+async def client(site: OwnPlatform) -> AsyncIterator[httpx.AsyncClient]:
     """A client of the platform beside the browser."""
-    async with httpx.AsyncClient(base_url=platform.address, timeout=20) as client:
+    async with httpx.AsyncClient(base_url=site.address, timeout=20) as client:
         yield client
 
 

@@ -6,11 +6,18 @@ from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
 import httpx
-from playwright.async_api import ConsoleMessage, Locator, Page, expect
+import pytest
+from playwright.async_api import ConsoleMessage, Locator, LocatorAssertions, Page, expect
+
+BOTH = pytest.mark.parametrize("architecture", ["poll", "stream"], indirect=True)
+STREAM = pytest.mark.parametrize("architecture", ["stream"], indirect=True)
 
 PASSWORD = "correct horse battery"
 DEMO_PASSWORD = "demo"
 POLL_TIMEOUT_MS = 15_000  # some polls of three seconds, on a busy machine
+LIVE = "Live: pushed as they move"  # what a page says of where its prices come from
+RECONNECTING = "Reconnecting: polled every 3 s meanwhile"
+POLLED = "Polled every 3 s"
 LOGGED_BY_CHROMIUM = ("Failed to load resource", "WebSocket connection to ")
 
 
@@ -155,6 +162,11 @@ async def run_until_polled(page: Page, url: re.Pattern[str]) -> None:
     async with page.expect_response(url) as answered:
         while not answered.is_done():
             await page.clock.run_for(3_000)
+
+
+def source(page: Page) -> LocatorAssertions:
+    """Return what can be expected of the page's word on where its prices come from."""
+    return expect(page.locator("#source-mode"))
 
 
 def price_button(page: Page, match: Match, selection_id: str) -> Locator:

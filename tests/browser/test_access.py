@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.scene import (
+    BOTH,
     DEMO_PASSWORD,
     Match,
     Player,
@@ -32,6 +33,7 @@ async def check(page: Page) -> None:
     assert await page.evaluate("document.documentElement.scrollWidth <= innerWidth")
 
 
+@BOTH
 @pytest.mark.parametrize("scheme", ["dark", "light"])
 @pytest.mark.parametrize("viewport", [PHONE, {"width": 1280, "height": 900}], ids=["phone", "wide"])
 async def test_no_view_of_the_bettor_is_in_anybodys_way(
@@ -78,6 +80,7 @@ async def test_the_desk_is_in_nobodys_way(
     await check(desk)
 
 
+@BOTH
 async def test_a_bet_needs_no_mouse(page: Page, player: Player, match: Match) -> None:
     await page.goto("/")
     await expect(page.get_by_label("Username")).to_be_focused()

@@ -7,6 +7,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.scene import (
+    BOTH,
     DEMO_PASSWORD,
     PASSWORD,
     POLL_TIMEOUT_MS,
@@ -39,6 +40,7 @@ async def test_a_wrong_password_says_so(page: Page, player: Player) -> None:
     await expect(page.get_by_role("alert").first).to_contain_text("don't match")
 
 
+@BOTH
 async def test_a_newcomer_opens_an_account_and_deposits(page: Page) -> None:
     await page.goto("/")
     await page.get_by_role("button", name="Open an account").click()
@@ -60,6 +62,7 @@ async def test_a_newcomer_opens_an_account_and_deposits(page: Page) -> None:
     await expect(page.locator("#funds-says")).to_contain_text("Your balance does not cover this")
 
 
+@BOTH
 async def test_a_session_that_ended_elsewhere_leads_back_to_the_sign_in(
     page: Page, client: httpx.AsyncClient, player: Player, match: Match
 ) -> None:
@@ -69,6 +72,7 @@ async def test_a_session_that_ended_elsewhere_leads_back_to_the_sign_in(
     await expect(page.locator("#gate-says")).to_contain_text("session has ended", timeout=POLL_TIMEOUT_MS)
 
 
+@BOTH
 async def test_a_stake_limit_holds_at_once_and_its_raise_waits(page: Page, player: Player, match: Match) -> None:
     await sign_in(page, player.username)
     await page.get_by_role("link", name="Account", exact=True).click()
@@ -89,6 +93,7 @@ async def test_a_stake_limit_holds_at_once_and_its_raise_waits(page: Page, playe
     await expect(page.get_by_label("Stake limit, day")).to_have_value("10.00")
 
 
+@BOTH
 async def test_self_exclusion_is_asked_about_and_stops_the_next_bet(
     page: Page, player: Player, match: Match
 ) -> None:

@@ -6,22 +6,28 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.scene import (
+    BOTH,
+    LIVE,
     POLL_TIMEOUT_MS,
+    POLLED,
     Match,
     Player,
     price_button,
     run_until_polled,
     sign_in,
     sign_in_between_polls,
+    source,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 
 
+@BOTH
 async def test_a_price_that_moved_is_marked_by_colour_glyph_and_word(
-    page: Page, player: Player, match: Match
+    page: Page, architecture: str, player: Player, match: Match
 ) -> None:
     await sign_in(page, player.username)
+    await source(page).to_have_text(LIVE if architecture == "stream" else POLLED)
     home, away = price_button(page, match, "home"), price_button(page, match, "away")
     await expect(home).to_have_accessible_name("Harbour City, 2.00")
     market = page.locator(f'[data-market="{match.market_id}"]')

@@ -6,6 +6,7 @@ import pytest
 from playwright.async_api import Page, expect
 
 from tests.browser.scene import (
+    BOTH,
     DEMO_PASSWORD,
     POLL_TIMEOUT_MS,
     Match,
@@ -31,6 +32,7 @@ async def open_desk(open_page: OpenPage, match: Match) -> Page:
     return desk
 
 
+@BOTH
 async def test_a_suspension_reaches_the_bettor_at_the_next_poll(
     page: Page, open_page: OpenPage, player: Player, match: Match
 ) -> None:
@@ -64,6 +66,7 @@ async def test_a_bet_sent_to_a_market_just_suspended_waits_in_the_slip(
     await expect(page.locator("#slip-place")).to_have_text("Suspended: waiting")
 
 
+@BOTH
 async def test_settling_pays_the_bettor_and_rolling_back_takes_it_back(
     page: Page, open_page: OpenPage, player: Player, match: Match
 ) -> None:
@@ -103,6 +106,7 @@ async def test_settling_pays_the_bettor_and_rolling_back_takes_it_back(
     await expect(page.locator("#balance")).to_have_text("€90.00", timeout=POLL_TIMEOUT_MS)
 
 
+@BOTH
 async def test_voiding_gives_the_stake_back(page: Page, open_page: OpenPage, player: Player, match: Match) -> None:
     await sign_in(page, player.username)
     await place_bet(page, match, "draw", "10")
@@ -118,6 +122,7 @@ async def test_voiding_gives_the_stake_back(page: Page, open_page: OpenPage, pla
     await expect(page.locator("#balance")).to_have_text("€100.00")
 
 
+@BOTH
 async def test_all_markets_of_an_event_are_suspended_at_once(open_page: OpenPage, match: Match) -> None:
     await match.send(
         "odds_change",

@@ -8,6 +8,7 @@ import pytest
 from playwright.async_api import Page, Route, expect
 
 from tests.browser.scene import (
+    BOTH,
     POLL_TIMEOUT_MS,
     Match,
     Player,
@@ -22,6 +23,7 @@ pytestmark = pytest.mark.asyncio(loop_scope="session")
 BETS = re.compile(r"/bets$")
 
 
+@BOTH
 async def test_a_bet_is_placed_at_the_price_that_was_picked(page: Page, player: Player, match: Match) -> None:
     await sign_in(page, player.username)
     await fill_slip(page, match, "draw", "7.25")
@@ -70,6 +72,7 @@ async def test_a_price_that_stayed_is_taken_though_its_version_moved(
     await expect(page.locator("#slip-receipt")).to_contain_text("Bet placed: €10.00 at 2.00")
 
 
+@BOTH
 async def test_a_price_that_got_worse_is_taken_only_where_the_bettor_takes_any(
     page: Page, player: Player, match: Match
 ) -> None:
@@ -83,6 +86,7 @@ async def test_a_price_that_got_worse_is_taken_only_where_the_bettor_takes_any(
     await expect(page.locator("#slip-notice")).to_contain_text("down from 2.00 to 1.90, as you allow")
 
 
+@BOTH
 async def test_a_bet_whose_answer_is_lost_is_placed_once(page: Page, player: Player, match: Match) -> None:
     lost: list[str] = []
 
@@ -109,6 +113,7 @@ async def test_a_bet_whose_answer_is_lost_is_placed_once(page: Page, player: Pla
     assert await player.balance() == "90.00"
 
 
+@BOTH
 async def test_two_bets_alike_have_keys_of_their_own(page: Page, player: Player, match: Match) -> None:
     await sign_in(page, player.username)
     await place_bet(page, match, "home", "5")
@@ -118,6 +123,7 @@ async def test_two_bets_alike_have_keys_of_their_own(page: Page, player: Player,
     assert await player.balance() == "90.00"
 
 
+@BOTH
 @pytest.mark.parametrize(
     ("stake", "words"),
     [
@@ -137,6 +143,7 @@ async def test_a_refused_stake_says_what_to_do(
     assert await player.bets() == []
 
 
+@BOTH
 async def test_too_many_bets_in_a_minute_are_counted_down(
     page: Page, client: httpx.AsyncClient, player: Player, match: Match
 ) -> None:

@@ -12,23 +12,28 @@ from typing import Any
 import httpx
 import pytest
 import pytest_asyncio
-from playwright.async_api import Page, WebSocketRoute, expect
+from playwright.async_api import Page, Route, WebSocketRoute, expect
 
 from tests.browser.scene import (
     DEMO_PASSWORD,
+    LIVE,
     POLL_TIMEOUT_MS,
+    POLLED,
+    RECONNECTING,
     Match,
     Player,
     desk_market,
     fill_slip,
     price_button,
     sign_in,
+    source,
     token_of,
 )
 
 pytestmark = pytest.mark.asyncio(loop_scope="session")
 EPOCH = "e1"
 ODDS = re.compile(r"/odds/")
+OPEN_BETS = re.compile(r"/bets\?status=PLACED&limit=100")
 
 
 @dataclass
@@ -129,16 +134,21 @@ async def bet_elsewhere(player: Player, match: Match, stake: str) -> dict[str, A
     return dict(answer.raise_for_status().json())
 
 
-def mode(page: Page) -> Any:
-    """What the page says of where its prices come from."""
-    return expect(page.locator("#source-mode"))
+async def voided(client: httpx.AsyncClient, player: Player, match: Match) -> list[dict[str, object]]:
+    """Void the market, and return the player's bets once they are worked."""
+    headers = {"Authorization": f"Bearer {await token_of(client, 'trader')}"}
+    (await client.post(f"/trading/markets/{match.market_id}/void", json={}, headers=headers)).raise_for_status()
+    while True:
+        bets = await player.bets()
+        if all(bet["result"] == "void" for bet in bets):
+            return bets
 
 
 async def test_what_is_pushed_is_shown_and_nothing_of_it_is_polled(
     page: Page, spoken: SpokenStream, client: httpx.AsyncClient, player: Player, match: Match
 ) -> None:
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     polled: list[str] = []
     page.on("request", lambda request: polled.append(request.url) if ODDS.search(request.url) else None)
     for version, odds in [(7, "2.50"), (8, "2.60")]:
@@ -157,7 +167,7 @@ async def test_the_slip_follows_pushed_prices_and_a_press_meant_for_the_old_one_
     page: Page, spoken: SpokenStream, client: httpx.AsyncClient, player: Player, match: Match
 ) -> None:
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     await fill_slip(page, match, "home", "10")
     place = page.locator("#slip-place")
     await expect(place).to_have_text("Place bet: €10.00 at 2.00")
@@ -180,14 +190,14 @@ async def test_a_cut_is_told_polled_over_and_resumed_where_it_was(
     page: Page, spoken: SpokenStream, client: httpx.AsyncClient, player: Player, match: Match
 ) -> None:
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     spoken.change(await moved(client, match, 2, "2.50"))
     await expect(price_button(page, match, "home")).to_contain_text("2.50")
     async with page.expect_response(ODDS):
         await spoken.cut(back=False)
-    await mode(page).to_have_text("Reconnecting: polled every 3 s meanwhile")
+    await source(page).to_have_text(RECONNECTING)
     spoken.reachable = True
-    await mode(page).to_have_text("Live: pushed as they move", timeout=POLL_TIMEOUT_MS)
+    await source(page).to_have_text(LIVE, timeout=POLL_TIMEOUT_MS)
     assert spoken.subscriptions[-1]["resume"] == {"epoch": EPOCH, "cursor": spoken.cursor}
     spoken.change(await moved(client, match, 3, "2.55"))
     await expect(price_button(page, match, "home")).to_contain_text("2.55")
@@ -198,12 +208,12 @@ async def test_words_that_cannot_be_read_end_the_connection(
     page: Page, spoken: SpokenStream, player: Player, match: Match, words: str
 ) -> None:
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     first = spoken.line
     assert first is not None
     first.send(words)
-    await mode(page).to_have_text("Reconnecting: polled every 3 s meanwhile")
-    await mode(page).to_have_text("Live: pushed as they move", timeout=POLL_TIMEOUT_MS)
+    await source(page).to_have_text(RECONNECTING)
+    await source(page).to_have_text(LIVE, timeout=POLL_TIMEOUT_MS)
     assert spoken.line is not first
 
 
@@ -212,16 +222,16 @@ async def test_a_stream_that_falls_silent_is_given_up_for_another(
 ) -> None:
     await page.clock.install()
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     first = spoken.line
     for _ in range(5):  # heartbeats keep it
         spoken.beat()
         await page.clock.run_for(2_000)
     assert spoken.line is first
     await page.clock.run_for(7_000)
-    await mode(page).to_have_text("Reconnecting: polled every 3 s meanwhile")
+    await source(page).to_have_text(RECONNECTING)
     await page.clock.run_for(1_000)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     assert spoken.line is not first
 
 
@@ -231,22 +241,22 @@ async def test_without_a_stream_the_page_polls_says_so_and_asks_again_seldom(
     spoken.reachable = False
     await page.clock.install()
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Polled every 3 s")
+    await source(page).to_have_text(POLLED)
     async with page.expect_response(ODDS):
         await page.clock.run_for(3_000)
     spoken.reachable = True
     await page.clock.run_for(10_000)
     assert spoken.tries == 1
-    while await page.locator("#source").get_attribute("data-mode") != "live":
+    while spoken.tries == 1:
         await page.clock.run_for(1_000)
-    assert spoken.tries == 2
+    await source(page).to_have_text(LIVE)
 
 
 async def test_it_is_told_where_changes_are_left_out_and_where_the_platform_itself_hears_nothing(
     page: Page, spoken: SpokenStream, client: httpx.AsyncClient, player: Player, match: Match
 ) -> None:
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     spoken.change(await moved(client, match, 7, "2.50"), conflated="slow_reader")
     await expect(page.locator("#source-lag")).to_contain_text("slow connection: only the newest prices")
     market = page.locator(f'[data-market="{match.market_id}"]')
@@ -261,11 +271,11 @@ async def test_a_refused_subscription_is_polled_and_asked_for_again_from_the_beg
     page: Page, spoken: SpokenStream, player: Player, match: Match
 ) -> None:
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     first = spoken.line
     spoken.say("error", id=spoken.subscriptions[-1]["id"], code="UNAVAILABLE", detail="not now")
-    await mode(page).to_have_text("Reconnecting: polled every 3 s meanwhile")
-    await mode(page).to_have_text("Live: pushed as they move", timeout=POLL_TIMEOUT_MS)
+    await source(page).to_have_text(RECONNECTING)
+    await source(page).to_have_text(LIVE, timeout=POLL_TIMEOUT_MS)
     assert spoken.line is not first
     assert "resume" not in spoken.subscriptions[-1]
 
@@ -274,7 +284,7 @@ async def test_another_list_of_events_is_followed_before_the_old_one_is_let_go(
     page: Page, spoken: SpokenStream, client: httpx.AsyncClient, player: Player, match: Match
 ) -> None:
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     before = spoken.subscriptions[-1]["id"]
     another = Match(client, match.feed_token)
     await another.kick_off()
@@ -290,34 +300,59 @@ async def test_pushed_news_of_own_bets_is_counted_told_once_and_paid_for(
     page: Page, spoken: SpokenStream, client: httpx.AsyncClient, player: Player, match: Match
 ) -> None:
     await sign_in(page, player.username)
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     await page.get_by_role("link", name="My bets").click()
-    bets = [await bet_elsewhere(player, match, "10.00") for _ in range(2)]
-    for bet in bets:
+    for bet in [await bet_elsewhere(player, match, "10.00") for _ in range(2)]:
         spoken.say("bet", **bet)
     await expect(page.locator("#open-count")).to_have_text("2")
     await expect(page.locator("#bets li")).to_have_count(2)
     await expect(page.locator("#balance")).to_have_text("€80.00")
-    headers = {"Authorization": f"Bearer {await token_of(client, 'trader')}"}
-    (await client.post(f"/trading/markets/{match.market_id}/void", json={}, headers=headers)).raise_for_status()
-    while await player.balance() != "100.00":
-        pass
-    for bet in await player.bets():
+    for bet in await voided(client, player, match):
         spoken.say("bet", **bet)
     await expect(page.locator("#toasts")).to_contain_text("Bet void: Harbour City, €10.00 came back.")
     await expect(page.locator("#open-count")).to_be_hidden()
     await expect(page.locator("#balance")).to_have_text("€100.00")
     await expect(page.locator("#no-bets")).to_be_visible()
-    async with page.expect_response(re.compile(r"/bets\?status=PLACED&limit=100")):
-        pass  # a look at the open bets, which tells nothing again
+    async with page.expect_response(OPEN_BETS):  # which tells nothing again
+        await page.get_by_role("link", name="Live", exact=True).click()
     await expect(page.locator(".toast")).to_have_count(2)
+
+
+async def test_an_answer_from_before_the_news_opens_no_bet_again(
+    page: Page, spoken: SpokenStream, client: httpx.AsyncClient, player: Player, match: Match
+) -> None:
+    await bet_elsewhere(player, match, "10.00")
+    await sign_in(page, player.username)
+    await source(page).to_have_text(LIVE)
+    await expect(page.locator("#open-count")).to_have_text("1")
+    answered, released = asyncio.Event(), asyncio.Event()
+
+    async def hold(route: Route) -> None:
+        answer = await route.fetch()
+        answered.set()
+        await released.wait()
+        await route.fulfill(response=answer)
+
+    await page.route(OPEN_BETS, hold)
+    await page.get_by_role("link", name="My bets").click()  # all is asked for where another view is shown
+    await answered.wait()
+    (bet,) = await voided(client, player, match)
+    spoken.say("bet", **bet)
+    await expect(page.locator("#open-count")).to_be_hidden()
+    async with page.expect_response(OPEN_BETS):
+        released.set()
+    await page.unroute_all()
+    async with page.expect_response(OPEN_BETS):
+        await page.get_by_role("link", name="Live", exact=True).click()
+    await expect(page.locator("#open-count")).to_be_hidden()
+    await expect(page.locator(".toast")).to_have_text(["Bet void: Harbour City, €10.00 came back.×"])
 
 
 async def test_the_desk_shows_what_is_pushed(
     page: Page, spoken: SpokenStream, client: httpx.AsyncClient, match: Match
 ) -> None:
     await sign_in(page, "trader", DEMO_PASSWORD, "/desk")
-    await mode(page).to_have_text("Live: pushed as they move")
+    await source(page).to_have_text(LIVE)
     spoken.change({**await moved(client, match, 7, "2.50"), "status": "suspended"})
     await expect(desk_market(page, match)).to_contain_text("2.50")
     await expect(desk_market(page, match).locator(".badge")).to_have_text("suspended")
