@@ -10,12 +10,14 @@ WITH bet AS (
     RETURNING bet_id, user_id, created_at, substr(idempotency_key, 5)::bigint AS n
 ), fact AS (
     INSERT INTO facts (shard, seq, fact_id, kind, player_id, event_id, bet_id, epoch, recorded_at, body)
-    SELECT 1, n, bet_id, 'BetAccepted', user_id, 'bench', bet_id, 1, created_at, convert_to(repeat('{"v":1}', 60), 'UTF8')
+    SELECT 1, n, bet_id, 'BetAccepted', user_id, 'bench', bet_id, 1, created_at,
+        convert_to(repeat('{"v":1}', 60), 'UTF8')
     FROM bet
 )
 INSERT INTO transfers (transfer_id, kind, debit_account, credit_account, amount_minor, currency, bet_id, user_id,
     recorded_at)
-SELECT gen_random_uuid(), step.kind, step.debit, step.credit, 10, 'EUR', bet_id, step.owner, created_at
+SELECT encode(substr(uuid_send(bet_id), 1, 6) || substr(uuid_send(gen_random_uuid()), 7), 'hex')::uuid, step.kind,
+    step.debit, step.credit, 10, 'EUR', bet_id, step.owner, created_at
 FROM bet CROSS JOIN LATERAL (
     VALUES ('stake', 'wallet:' || user_id, 'stakes', user_id), ('stake_released', 'stakes', 'house', NULL)
 ) AS step (kind, debit, credit, owner);

@@ -7,6 +7,7 @@ import pytest
 from tests.clock import NOON
 from tests.samples import ALICE
 from touchline.core.errors import Fault
+from touchline.core.ids import BetId
 from touchline.core.ledger import (
     CASHIER,
     HOUSE,
@@ -117,3 +118,16 @@ def test_a_transfers_id_is_made_of_its_cause_and_place_alone() -> None:
     assert [transfer.transfer_id for transfer in of.transfers] == [
         uuid5(NAMESPACE, f"a cause#{place}") for place in range(2)
     ]
+
+
+def test_a_bets_transfers_stand_beside_it_in_an_index() -> None:
+    bet_id = BetId(UUID("0198c2a4-5bf6-7000-8000-000000000000"))
+    of = Posting(Cause("a cause", ALICE, "EUR", NOON, bet_id=bet_id), Wallet(100))
+    of.take(TransferKind.STAKE, STAKES, 10)
+    of.give(TransferKind.REFUND, STAKES, 10)
+    for place, transfer in enumerate(of.transfers):
+        derived = uuid5(NAMESPACE, f"a cause#{place}")
+        assert transfer.transfer_id.bytes[:6] == bet_id.bytes[:6]
+        assert transfer.transfer_id.version == 8
+        assert transfer.transfer_id.bytes[7:] == derived.bytes[7:]
+        assert transfer.transfer_id.bytes[6] & 0xF == derived.bytes[6] & 0xF

@@ -23,6 +23,8 @@ BOOKS_OWN: Final = frozenset({STAKES, HOUSE, CASHIER})  # every other account is
 _NAMESPACE_BYTES: Final = UUID("6f1b7a52-2d0b-5c0e-9c5a-1f7d2a6b9e10").bytes
 _NO_VERSION: Final = ~(0xF << 76 | 0x3 << 62)  # of an id all but the bits that say its version and variant
 _VERSION_5: Final = 5 << 76 | 0b10 << 62
+_VERSION_8: Final = 8 << 76 | 0b10 << 62
+_AFTER_TIME: Final = (1 << 80) - 1
 
 
 class TransferKind(StrEnum):
@@ -100,7 +102,7 @@ class Posting:
         if amount_minor == 0:
             return
         cause, transfers = self.cause, self._transfers
-        transfer_id = TransferId(derived_id(f"{cause.name}#{len(transfers)}"))
+        transfer_id = TransferId(derived_id(f"{cause.name}#{len(transfers)}", cause.bet_id))
         transfers.append(
             Transfer(transfer_id, kind, debit, credit, amount_minor, cause.currency, cause.bet_id, cause.at)
         )
@@ -129,11 +131,18 @@ class Posting:
         self.wallet = Wallet(self.wallet.balance_minor + amount_minor - repaid, self.wallet.debt_minor - repaid)
 
 
-def derived_id(name: str) -> UUID:
-    """Return the id that belongs to a cause of this name, always the same: RFC 9562's version 5."""
+def derived_id(name: str, beside: UUID | None = None) -> UUID:
+    """Return the id that belongs to a cause of this name, always the same: RFC 9562's version 5.
+
+    With `beside` it is of version 8, and begins with the 48 bits that this one begins with, its time: so that what
+    is recorded together stands together in an index, however large that has grown.
+    """
     # uuid.uuid5, without what it spends on being general: settlement asks for three a bet.
     digest = sha1(_NAMESPACE_BYTES + name.encode(), usedforsecurity=False).digest()
-    return UUID(int=int.from_bytes(digest[:16], "big") & _NO_VERSION | _VERSION_5)
+    number = int.from_bytes(digest[:16], "big") & _NO_VERSION
+    if beside is None:
+        return UUID(int=number | _VERSION_5)
+    return UUID(int=beside.int >> 80 << 80 | number & _AFTER_TIME | _VERSION_8)
 
 
 def deposit(cause: Cause, wallet: Wallet, amount_minor: int) -> Posting:
