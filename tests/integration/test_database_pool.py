@@ -5,7 +5,7 @@ import asyncio
 import asyncpg
 import pytest
 
-from touchline.adapters.postgres import database as module
+from touchline.adapters.postgres import lending
 from touchline.adapters.postgres.database import Database
 from touchline.core.errors import Fault, Outage
 
@@ -15,7 +15,7 @@ PID = "SELECT pg_backend_pid()"
 async def test_a_connection_is_lent_again_past_the_pool_for_so_long(
     database_dsn: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    monkeypatch.setattr(module, "KEPT_TIMES_MAX", 5)
+    monkeypatch.setattr(lending, "LENT_ON_MAX", 5)
     database = await Database.connect(database_dsn, pool_size=2)
     assert len({await database.value(PID) for _ in range(12)}) == 1
     assert (database.connections, database.in_use) == (1, 0)
@@ -75,3 +75,43 @@ async def test_those_who_wait_get_what_is_given_back(database_dsn: str) -> None:
     assert answers == list(range(200))
     assert (database.connections, database.in_use, database.waiting) == (3, 0, 0)
     await database.close()
+
+
+async def test_those_who_stop_waiting_or_wait_too_long_leave_their_place_to_others(database_dsn: str) -> None:
+    database = await Database.connect(database_dsn, pool_size=1, waiters_max=3, wait_s=0.3)
+    async with database.connection():
+        waiting = [asyncio.create_task(database.value("SELECT 1")) for _ in range(3)]
+        while database.waiting < 3:
+            await asyncio.sleep(0)
+        with pytest.raises(Outage, match="every connection is taken"):
+            await database.value("SELECT 1")
+        waiting[0].cancel()
+        answers = await asyncio.gather(*waiting, return_exceptions=True)
+        assert [type(answer) for answer in answers] == [asyncio.CancelledError, Outage, Outage]
+        last = asyncio.create_task(database.value("SELECT 2"))
+        while not database.waiting:
+            await asyncio.sleep(0)
+    assert await last == 2
+    assert (database.in_use, database.waiting) == (0, 0)
+    await database.close()
+
+
+async def test_one_who_goes_as_he_is_handed_a_connection_passes_it_on(database_dsn: str) -> None:
+    database = await Database.connect(database_dsn, pool_size=1, wait_s=20)
+    for _ in range(20):
+        async with database.connection():
+            waiting = [asyncio.create_task(database.value("SELECT 1")) for _ in range(3)]
+            while database.waiting < 3:
+                await asyncio.sleep(0)
+        waiting[0].cancel()  # in the turn in which it was handed to him
+        assert (await asyncio.gather(*waiting, return_exceptions=True))[1:] == [1, 1]
+        assert (database.connections, database.in_use) == (1, 0)
+    await database.close()
+
+
+async def test_those_who_wait_while_no_connection_can_be_made_hear_of_it(database_dsn: str) -> None:
+    nowhere = await Database.connect("postgresql://nobody@127.0.0.1:9/none", pool_size=2, wait_s=5)
+    answers = await asyncio.gather(*(nowhere.value("SELECT 1") for _ in range(20)), return_exceptions=True)
+    assert {type(answer) for answer in answers} == {Outage}
+    assert (nowhere.connections, nowhere.in_use, nowhere.waiting) == (0, 0, 0)
+    await nowhere.close()

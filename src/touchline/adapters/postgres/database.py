@@ -11,6 +11,7 @@ from typing import Any, Final, Self
 
 import asyncpg
 
+from touchline.adapters.postgres.lending import Lending
 from touchline.core.errors import Fault, Outage
 
 COMMAND_TIMEOUT_S: Final = 15
@@ -18,7 +19,6 @@ CLOSE_TIMEOUT_S: Final = 5
 LOCK_TIMEOUT_MS: Final = 5_000
 STATEMENTS_MAX: Final = 100  # prepared and kept by a connection
 QUERIES_MAX: Final = 10_000_000  # of one connection, then a new one takes its place
-KEPT_TIMES_MAX: Final = 1_000  # in a row that connections are lent again past the pool, which counts their queries
 # What a server that is away, starting, stopping or out of room answers; all are safe to retry with the same key.
 AWAY: Final = (
     asyncpg.PostgresConnectionError,
@@ -47,13 +47,7 @@ class Database:
         self.dsn = dsn
         self.pool_dsn = pooler_dsn or dsn
         self._pool = pool
-        self._pool_size = pool_size
-        self._lent = 0
-        self._kept: list[Any] = []  # the pool's, lent to nobody: giving one back and taking it again costs a task
-        self._kept_times = 0
-        self._waiters_max = waiters_max
-        self._wait_s = wait_s
-        self.waiting = 0
+        self._lending = Lending(pool, pool_size, waiters_max, wait_s)
 
     @classmethod
     async def connect(
@@ -97,14 +91,18 @@ class Database:
     @property
     def in_use(self) -> int:
         """How many connections are at work."""
-        return self._lent
+        return self._lending.lent
+
+    @property
+    def waiting(self) -> int:
+        """How many requests wait for a connection."""
+        return self._lending.waiting
 
     async def close(self) -> None:
         """Close every connection; those at work are given a moment to end."""
         try:
             async with asyncio.timeout(CLOSE_TIMEOUT_S):
-                while self._kept:
-                    await self._pool.release(self._kept.pop())
+                await self._lending.give_back_kept()
                 await self._pool.close()
         except TimeoutError:
             self._pool.terminate()
@@ -117,8 +115,10 @@ class Database:
             Outage: none is to be had in time, or the server goes away while it is used.
             Fault: the server or its driver refuses a statement.
         """
-        lent = await self._borrow()
-        self._lent += 1
+        try:
+            lent = await self._lending.borrow()
+        except AWAY as away:
+            raise Outage("PostgreSQL") from away
         is_as_it_was = False
         try:
             yield lent
@@ -126,40 +126,7 @@ class Database:
         except (*AWAY, asyncpg.PostgresError) as error:
             raise in_our_terms(error) from error
         finally:
-            self._lent -= 1
-            if not (is_as_it_was and self._keep(lent)):
-                await self._pool.release(lent)
-
-    def _keep(self, lent: Any) -> bool:
-        """Keep a connection for the next borrower; False where it has to go back to the pool."""
-        if self.waiting or not _is_whole(lent):
-            return False
-        self._kept_times += 1
-        if self._kept_times >= KEPT_TIMES_MAX:
-            self._kept_times = 0
-            return False
-        self._kept.append(lent)
-        return True
-
-    async def _borrow(self) -> Any:
-        while self._kept:
-            kept = self._kept.pop()
-            if _is_whole(kept):
-                return kept
-            await self._pool.release(kept)
-        if self._lent + self.waiting < self._pool_size:
-            waits_s = None  # one is free: what a timer costs is spared
-        elif self.waiting < self._waiters_max:
-            waits_s = self._wait_s
-        else:
-            raise Outage("PostgreSQL: every connection is taken")
-        self.waiting += 1
-        try:
-            return await self._pool.acquire(timeout=waits_s)
-        except AWAY as away:
-            raise Outage("PostgreSQL") from away
-        finally:
-            self.waiting -= 1
+            await self._lending.give_back(lent, is_as_it_was=is_as_it_was)
 
     @asynccontextmanager
     async def transaction(self) -> AsyncIterator[Any]:
@@ -186,13 +153,6 @@ class Database:
         """Return the first column of the first row, or None."""
         async with self.connection() as connection:
             return await connection.fetchval(query, *arguments)
-
-
-def _is_whole(connection: Any) -> bool:
-    try:
-        return not connection.is_closed() and not connection.is_in_transaction()
-    except asyncpg.InterfaceError:  # it broke, and the pool has taken it back
-        return False
 
 
 async def _as_it_is(_connection: object) -> None:
