@@ -157,6 +157,22 @@ async def test_what_one_shard_takes_of_an_exposures_bound_another_does_not_take_
     assert await stores.books.discrepancies() == []
 
 
+async def test_exposures_are_the_last_that_a_batch_waits_for(stores: Stores) -> None:
+    """So that shards hold up one another on a hot market no longer than a commit takes."""
+    written = "SELECT pg_relation_size('facts') > 0 AND pg_relation_size('bets') > 0"
+    async with ledger_over(stores) as ledger, superuser(stores) as holder, superuser(stores) as watcher:
+        async with holder.transaction():
+            row = (MARKET, HOME, 1, 1, 1)
+            await holder.execute("INSERT INTO exposures VALUES ($1, $2, $3, $4, $5)", *row)
+            assert not await watcher.fetchval(written)
+            betting = asyncio.create_task(ledger.place(await request(stores)))
+            async with asyncio.timeout(20):
+                while not await watcher.fetchval(written):
+                    await asyncio.sleep(0)
+            assert not betting.done()
+        assert isinstance(await betting, Placed)
+
+
 async def test_a_wallet_that_somebody_else_writes_is_a_fault(stores: Stores) -> None:
     async with taken(stores) as records:
         batch = await decided(stores, records, await request(stores))

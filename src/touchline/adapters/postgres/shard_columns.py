@@ -7,6 +7,7 @@ is recorded may hold the separators, which are no characters of any id or key.
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
+from touchline.adapters.postgres.shard_settling import Work
 from touchline.core.batch import Batch, ExposureMoved, Place, WalletMoved
 from touchline.core.bet import Bet
 from touchline.core.errors import Fault
@@ -32,16 +33,30 @@ NOTHING: Final = "\x1e"
 
 
 def of_batch(batch: Batch) -> Columns:
-    """Return all that a batch records: facts, bets, movements, transfers, wallets, exposures, and their bound."""
+    """Return all that a batch records: facts, what they change, bets, movements, and the bound of exposures."""
     return (
         *_joined_facts(batch.facts),
+        *_changed(batch.postings, batch.wallets, batch.exposures),
         *_joined_bets(batch.bets),
         *of_moves(batch.moves),
-        *_joined_transfers(batch.postings),
-        *_joined_wallets(batch.wallets),
-        *of_exposures(batch.exposures),
         batch.rules.exposure_max_minor,
     )
+
+
+def of_work(work: Work) -> Columns:
+    """Return all that a settlement's work records: facts, what they change, and the bets."""
+    return (
+        *_joined_facts(work.facts),
+        *_changed(work.postings, work.wallets, work.exposures),
+        *of_decided(work.moves),
+    )
+
+
+def _changed(
+    postings: Sequence[Posting], wallets: Mapping[Any, WalletMoved], exposures: Mapping[Place, ExposureMoved]
+) -> Columns:
+    """Return transfers, wallets and exposures."""
+    return *_joined_transfers(postings), *_joined_wallets(wallets), *of_exposures(exposures)
 
 
 def joined(texts: list[str]) -> str:

@@ -7,7 +7,7 @@ settlement's row.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -15,29 +15,30 @@ from typing import Any, Final
 import asyncpg
 
 from touchline.adapters.postgres import shard_columns as columns
-from touchline.adapters.postgres import shard_rows as rows
 from touchline.adapters.postgres.database import AWAY, COMMAND_TIMEOUT_S, LOCK_TIMEOUT_MS, in_our_terms
 from touchline.adapters.postgres.queries import Queries
 from touchline.adapters.postgres.rows import selections_of, selections_text
 from touchline.adapters.postgres.shard_reading import read_position
 from touchline.adapters.postgres.shard_settling import count_bets, next_moves
 from touchline.adapters.postgres.spending import read_spent_by
-from touchline.core.batch import Batch, LookedUp, Version, WalletMoved
+from touchline.core.batch import Batch, LookedUp, Version
 from touchline.core.errors import Fault, Outage
-from touchline.core.facts import AccountOpened, Body
+from touchline.core.facts import AccountOpened, id_of, kind_of
 from touchline.core.ids import MarketId, PlayerId
 from touchline.core.limits import Spent
 from touchline.core.market import Market, MarketStatus, offered_milli
 from touchline.core.settlement import Settlement
 from touchline.ports import Credentials, Worked
 from touchline.ports.shards import Request
+from touchline.wire.facts_v1 import body_to_wire
 
 SILENT_MAX_S: Final = 10.0  # a writer that is not heard of for so long may be replaced
 BEATS: Final = 5  # signs of life within that time
 CONNECT_TIMEOUT_S: Final = 5.0
 MARKETS_KNOWN_MAX: Final = 100_000
-REFUSED: Final = "TL001"  # a batch's statement refuses itself, for an exposure or a wallet
+REFUSED: Final = "TL001"  # a statement refuses itself: a wallet is not as it was, or what is named here
 EXPOSURE: Final = "exposure"
+UNDONE: Final = "undone"
 # A batch's few hundred rows are each looked up by their key, however large the books have grown.
 BY_KEY: Final = {
     "lock_timeout": str(LOCK_TIMEOUT_MS),
@@ -158,17 +159,7 @@ class TakenShard:
             for market_id in {bet.market_id for bet in batch.bets} - self._known:
                 await self._ensure(batch.markets[market_id])
             place = (self._shard, self.epoch, batch.first_seq, len(batch.facts), batch.now)
-            try:
-                recorded = await self._writer.fetchval(_QUERIES["record_batch"], *place, *columns.of_batch(batch))
-            except asyncpg.PostgresError as error:
-                if error.sqlstate != REFUSED:
-                    raise
-                if error.message == EXPOSURE:
-                    return False
-                raise Fault(f"shard {self._shard}: somebody else writes its wallets") from error
-        if recorded is None:
-            raise Outage(f"shard {self._shard}: another writer has taken it")
-        return True
+            return await self._write("record_batch", EXPOSURE, *place, *columns.of_batch(batch))
 
     async def register(self, credentials: Credentials, username: str, currency: str, at: datetime) -> bool:
         """See `ports.ShardRecords`."""
@@ -177,9 +168,10 @@ class TakenShard:
             async with self._writer.transaction():
                 account = (player_id, username, role, credentials.password_hash, currency, at)
                 if await self._writer.fetchval(_REGISTER, *account):
-                    await self._append(
-                        [AccountOpened(player_id=player_id, currency=currency, opened_at=at)], at
-                    )
+                    opened = AccountOpened(player_id=player_id, currency=currency, opened_at=at)
+                    fact = (id_of(opened), kind_of(opened).value, player_id, body_to_wire(opened))
+                    if not await self._writer.fetchval(_QUERIES["append"], self._shard, self.epoch, at, *fact):
+                        raise Outage(f"shard {self._shard}: another writer has taken it")
                     return True
             return bool(await self._writer.fetchval(_QUERIES["username"], player_id) == username)
 
@@ -194,39 +186,25 @@ class TakenShard:
             work = await next_moves(self._writer, settlement, self._shard, self._shards, at, limit)
             if not work.moves:
                 return Worked(0, {})
-            change = self._writer.transaction()
-            await change.start()
-            try:
-                await self._append(work.facts, at)
-                await self._writer.execute(_QUERIES["decide_bets"], *columns.of_decided(work.moves))
-                await self._copy("transfers", rows.TRANSFERS, rows.of_transfers(work.postings))
-                await self._write_wallets(at, work.wallets)
-                exposures = columns.of_exposures(work.exposures)
-                await self._writer.execute(_QUERIES["move_exposures"], *exposures, None)
-                number = settlement.settlement_id
-                stands = await self._writer.fetchval(_QUERIES["progress"], number, len(work.moves))
-            except BaseException:
-                await _undo(change)
-                raise
-            if not stands:  # a rollback has taken the settlement back meanwhile
-                await change.rollback()
+            place = (self._shard, self.epoch, len(work.facts), at)
+            moved = columns.of_work(work)
+            if not await self._write("record_work", UNDONE, *place, *moved, settlement.settlement_id):
                 return Worked(0, {})
-            await change.commit()
         return Worked(len(work.moves), work.balances)
 
-    async def _append(self, facts: Sequence[Body], at: datetime, first_seq: int | None = None) -> None:
-        place = await self._writer.fetchval(_QUERIES["fence"], self._shard, self.epoch, first_seq, len(facts))
-        if place is None:
+    async def _write(self, name: str, expected: str, *arguments: object) -> bool:
+        """Run a statement that may refuse itself; False where it does for what is `expected`."""
+        try:
+            written = await self._writer.fetchval(_QUERIES[name], *arguments)
+        except asyncpg.PostgresError as error:
+            if error.sqlstate != REFUSED:
+                raise
+            if error.message == expected:
+                return False
+            raise Fault(f"shard {self._shard}: somebody else writes its wallets") from error
+        if written is None:
             raise Outage(f"shard {self._shard}: another writer has taken it")
-        await self._copy("facts", rows.FACTS, rows.of_facts(facts, self._shard, place, self.epoch, at))
-
-    async def _copy(self, table: str, names: Sequence[str], records: Iterable[rows.Row]) -> None:
-        await self._writer.copy_records_to_table(table, columns=names, records=records)
-
-    async def _write_wallets(self, at: datetime, wallets: Mapping[PlayerId, WalletMoved]) -> None:
-        done = await self._writer.execute(_QUERIES["write_wallets"], at, *columns.of_wallets(wallets))
-        if _count(done) != len(wallets):
-            raise Fault(f"shard {self._shard}: somebody else writes its wallets")
+        return True
 
     async def _ensure(self, market: Market) -> None:
         await self._writer.execute(
@@ -291,15 +269,3 @@ async def _beat(holder: Any, every_s: float) -> None:
         while True:
             await holder.fetchval(_QUERIES["beat"], timeout=every_s * BEATS)
             await asyncio.sleep(every_s)
-
-
-async def _undo(change: Any) -> None:
-    try:
-        await change.rollback()
-    except (*AWAY, asyncpg.PostgresError):
-        return  # the connection is gone, and the transaction with it
-
-
-def _count(status: str) -> int:
-    """Return how many rows a statement wrote, by what the server says of it: "INSERT 0 5"."""
-    return int(status.rpartition(" ")[2])

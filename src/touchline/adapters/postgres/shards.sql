@@ -63,16 +63,12 @@ INSERT INTO odds (market_id, event_id, name, market_type, selections, odds_versi
     updated_at)
 VALUES ($1, $2, $3, $4, $5::text::jsonb, $6, $7, $8, $9, $10) ON CONFLICT DO NOTHING;
 
--- name: fence
--- The shard's next places, told to whoever listens for facts; no row where this writer has been replaced.
-UPDATE shards SET next_seq = next_seq + $4 WHERE shard = $1 AND epoch = $2 AND next_seq = coalesce($3, next_seq)
-RETURNING next_seq - $4 AS first_seq, pg_notify('facts', $1::text);
-
 -- name: record_batch
 -- A batch in one statement, which is one transaction: the shard's next places, told to whoever listens for facts,
--- then facts, bets, movements, transfers, wallets and exposures. Nothing is written, and no row comes back, where this
--- writer has been replaced. It refuses itself where somebody else has written a wallet, or an exposure of another
--- shard's bets has come too near its bound. Texts come joined: that is the cheapest way in.
+-- then facts, bets, movements, transfers and wallets, and last, when all those are written, the exposures that shards
+-- share. Nothing is written, and no row comes back, where this writer has been replaced. It refuses itself where
+-- somebody else has written a wallet, or other shards' bets have brought an exposure too near its bound. Texts come
+-- joined: that is the cheapest way in.
 WITH ours AS (
     UPDATE shards SET next_seq = next_seq + $4 WHERE shard = $1 AND epoch = $2 AND next_seq = $3
     RETURNING pg_notify('facts', $1::text)
@@ -83,60 +79,117 @@ WITH ours AS (
     FROM ours CROSS JOIN unnest($6::uuid[], string_to_array($7, E'\x1f'), string_to_array($8, E'\x1f', E'\x1e'),
             string_to_array($9, E'\x1f', E'\x1e'), $10::uuid[], string_to_array($11, E'\x1f'))
         WITH ORDINALITY AS f (fact_id, kind, player_id, event_id, bet_id, body, n)
+    RETURNING 1
+), transfer AS (
+    INSERT INTO transfers (recorded_at, transfer_id, kind, debit_account, credit_account, amount_minor, currency,
+        bet_id, user_id)
+    SELECT $5, t.* FROM ours CROSS JOIN unnest($12::uuid[], string_to_array($13, E'\x1f'),
+        string_to_array($14, E'\x1f'), string_to_array($15, E'\x1f'), $16::bigint[],
+        string_to_array($17, E'\x1f'), $18::uuid[], string_to_array($19, E'\x1f', E'\x1e')) AS t
+    RETURNING 1
+), wallet AS (
+    UPDATE wallets SET balance_minor = w.balance_minor, debt_minor = w.debt_minor, version = w.version,
+        updated_at = $5
+    FROM ours CROSS JOIN unnest(string_to_array($20, E'\x1f'), $21::bigint[], $22::bigint[], $23::bigint[],
+        $24::bigint[]) AS w (user_id, balance_minor, debt_minor, version, found)
+    WHERE wallets.user_id = w.user_id AND wallets.version = w.found RETURNING 1
 ), bet AS (
     INSERT INTO bets (created_at, bet_id, user_id, event_id, market_id, selection_id, odds_milli, odds_version,
         stake_minor, currency, idempotency_key, requested_odds_milli, requested_odds_version, requested_accept,
         requested_valid_until)
-    SELECT $5, b.* FROM ours CROSS JOIN unnest($12::uuid[], string_to_array($13, E'\x1f'),
-        string_to_array($14, E'\x1f'), string_to_array($15, E'\x1f'), string_to_array($16, E'\x1f'), $17::int[],
-        $18::int[], $19::bigint[], string_to_array($20, E'\x1f'), string_to_array($21, E'\x1f', E'\x1e'),
-        $22::int[], $23::int[], string_to_array($24, E'\x1f', E'\x1e'), $25::timestamptz[]) AS b
+    SELECT $5, b.* FROM ours CROSS JOIN unnest($30::uuid[], string_to_array($31, E'\x1f'),
+        string_to_array($32, E'\x1f'), string_to_array($33, E'\x1f'), string_to_array($34, E'\x1f'), $35::int[],
+        $36::int[], $37::bigint[], string_to_array($38, E'\x1f'), string_to_array($39, E'\x1f', E'\x1e'),
+        $40::int[], $41::int[], string_to_array($42, E'\x1f', E'\x1e'), $43::timestamptz[]) AS b
+    RETURNING 1
 ), moved AS (
     INSERT INTO funds_moves (recorded_at, move_id, user_id, kind, amount_minor, currency, balance_minor,
         idempotency_key)
-    SELECT $5, m.* FROM ours CROSS JOIN unnest($26::uuid[], $27::text[], $28::text[], $29::bigint[], $30::text[],
-        $31::bigint[], $32::text[]) AS m
-), transfer AS (
-    INSERT INTO transfers (recorded_at, transfer_id, kind, debit_account, credit_account, amount_minor, currency,
-        bet_id, user_id)
-    SELECT $5, t.* FROM ours CROSS JOIN unnest($33::uuid[], string_to_array($34, E'\x1f'),
-        string_to_array($35, E'\x1f'), string_to_array($36, E'\x1f'), $37::bigint[],
-        string_to_array($38, E'\x1f'), $39::uuid[], string_to_array($40, E'\x1f', E'\x1e')) AS t
-), wallet AS (
-    UPDATE wallets SET balance_minor = w.balance_minor, debt_minor = w.debt_minor, version = w.version,
-        updated_at = $5
-    FROM ours CROSS JOIN unnest(string_to_array($41, E'\x1f'), $42::bigint[], $43::bigint[], $44::bigint[],
-        $45::bigint[]) AS w (user_id, balance_minor, debt_minor, version, found)
-    WHERE wallets.user_id = w.user_id AND wallets.version = w.found RETURNING 1
+    SELECT $5, m.* FROM ours CROSS JOIN unnest($44::uuid[], $45::text[], $46::text[], $47::bigint[], $48::text[],
+        $49::bigint[], $50::text[]) AS m
+), written AS (
+    SELECT (SELECT count(*) FROM fact) + (SELECT count(*) FROM transfer) + (SELECT count(*) FROM bet) AS rows,
+        (SELECT count(*) FROM wallet) AS wallets
+    FROM ours
 ), exposure AS (
     INSERT INTO exposures (market_id, selection_id, bets, stakes_minor, liability_minor)
-    SELECT e.* FROM ours CROSS JOIN unnest($46::text[], $47::text[], $48::bigint[], $49::bigint[], $50::bigint[]) AS e
+    SELECT e.* FROM written CROSS JOIN
+        unnest($25::text[], $26::text[], $27::bigint[], $28::bigint[], $29::bigint[]) AS e
+    WHERE written.rows >= 0
     ON CONFLICT (market_id, selection_id) DO UPDATE SET bets = exposures.bets + excluded.bets,
         stakes_minor = exposures.stakes_minor + excluded.stakes_minor,
         liability_minor = exposures.liability_minor + excluded.liability_minor
     WHERE exposures.liability_minor + excluded.liability_minor <= $51
     RETURNING 1
 )
-SELECT CASE WHEN (SELECT count(*) FROM wallet) < cardinality($42::bigint[]) THEN refuse('wallet')
-    WHEN (SELECT count(*) FROM exposure) < cardinality($46::text[]) THEN refuse('exposure')
+SELECT CASE WHEN written.wallets < cardinality($21::bigint[]) THEN refuse('wallet')
+    WHEN (SELECT count(*) FROM exposure) < cardinality($25::text[]) THEN refuse('exposure')
     ELSE true END
-FROM ours;
+FROM written;
 
--- name: write_wallets
--- Wallets as a batch leaves them; only those that nobody else has written meanwhile.
-UPDATE wallets SET balance_minor = m.balance_minor, debt_minor = m.debt_minor, version = m.version, updated_at = $1
-FROM unnest($2::text[], $3::bigint[], $4::bigint[], $5::bigint[], $6::bigint[])
-    AS m (user_id, balance_minor, debt_minor, version, found)
-WHERE wallets.user_id = m.user_id AND wallets.version = m.found;
+-- name: record_work
+-- Some bets as a settlement leaves them, as a batch is recorded, and last how many more it has worked. It refuses
+-- itself where a rollback has meanwhile taken the settlement back.
+WITH ours AS (
+    UPDATE shards SET next_seq = next_seq + $3 WHERE shard = $1 AND epoch = $2
+    RETURNING next_seq - $3 AS first_seq, pg_notify('facts', $1::text)
+), fact AS (
+    INSERT INTO facts (shard, seq, epoch, recorded_at, fact_id, kind, player_id, event_id, bet_id, body)
+    SELECT $1, ours.first_seq + f.n - 1, $2, $4, f.fact_id, f.kind, f.player_id, f.event_id, f.bet_id,
+        convert_to(f.body, 'UTF8')
+    FROM ours CROSS JOIN unnest($5::uuid[], string_to_array($6, E'\x1f'), string_to_array($7, E'\x1f', E'\x1e'),
+            string_to_array($8, E'\x1f', E'\x1e'), $9::uuid[], string_to_array($10, E'\x1f'))
+        WITH ORDINALITY AS f (fact_id, kind, player_id, event_id, bet_id, body, n)
+    RETURNING 1
+), transfer AS (
+    INSERT INTO transfers (recorded_at, transfer_id, kind, debit_account, credit_account, amount_minor, currency,
+        bet_id, user_id)
+    SELECT $4, t.* FROM ours CROSS JOIN unnest($11::uuid[], string_to_array($12, E'\x1f'),
+        string_to_array($13, E'\x1f'), string_to_array($14, E'\x1f'), $15::bigint[],
+        string_to_array($16, E'\x1f'), $17::uuid[], string_to_array($18, E'\x1f', E'\x1e')) AS t
+    RETURNING 1
+), wallet AS (
+    UPDATE wallets SET balance_minor = w.balance_minor, debt_minor = w.debt_minor, version = w.version,
+        updated_at = $4
+    FROM ours CROSS JOIN unnest(string_to_array($19, E'\x1f'), $20::bigint[], $21::bigint[], $22::bigint[],
+        $23::bigint[]) AS w (user_id, balance_minor, debt_minor, version, found)
+    WHERE wallets.user_id = w.user_id AND wallets.version = w.found RETURNING 1
+), bet AS (
+    UPDATE bets SET status = m.status, result = m.result, payout_minor = m.payout_minor, settled_at = $29,
+        settlement_id = $30
+    FROM ours CROSS JOIN unnest($31::uuid[], $32::text[], $33::text[], $34::bigint[])
+        AS m (bet_id, status, result, payout_minor)
+    WHERE bets.bet_id = m.bet_id RETURNING 1
+), written AS (
+    SELECT (SELECT count(*) FROM fact) + (SELECT count(*) FROM transfer) + (SELECT count(*) FROM bet) AS rows,
+        (SELECT count(*) FROM wallet) AS wallets
+    FROM ours
+), exposure AS (
+    INSERT INTO exposures (market_id, selection_id, bets, stakes_minor, liability_minor)
+    SELECT e.* FROM written CROSS JOIN
+        unnest($24::text[], $25::text[], $26::bigint[], $27::bigint[], $28::bigint[]) AS e
+    WHERE written.rows >= 0
+    ON CONFLICT (market_id, selection_id) DO UPDATE SET bets = exposures.bets + excluded.bets,
+        stakes_minor = exposures.stakes_minor + excluded.stakes_minor,
+        liability_minor = exposures.liability_minor + excluded.liability_minor
+    RETURNING 1
+), progress AS (
+    UPDATE settlements SET bets_done = bets_done + $3 FROM (SELECT count(*) AS rows FROM exposure) AS last
+    WHERE last.rows >= 0 AND settlements.settlement_id = $35 AND settlements.undone_by IS NULL RETURNING 1
+)
+SELECT CASE WHEN written.wallets < cardinality($20::bigint[]) THEN refuse('wallet')
+    WHEN NOT EXISTS (SELECT 1 FROM progress) THEN refuse('undone')
+    ELSE true END
+FROM written;
 
--- name: move_exposures
--- By how much open bets grew or shrank, in the order of selections; where they grew none beyond a bound, if any.
-INSERT INTO exposures (market_id, selection_id, bets, stakes_minor, liability_minor)
-SELECT * FROM unnest($1::text[], $2::text[], $3::bigint[], $4::bigint[], $5::bigint[])
-ON CONFLICT (market_id, selection_id) DO UPDATE SET bets = exposures.bets + excluded.bets,
-    stakes_minor = exposures.stakes_minor + excluded.stakes_minor,
-    liability_minor = exposures.liability_minor + excluded.liability_minor
-WHERE exposures.liability_minor + excluded.liability_minor <= coalesce($6, 9223372036854775807);
+-- name: append
+-- One more fact about an account, where this writer has not been replaced.
+WITH ours AS (
+    UPDATE shards SET next_seq = next_seq + 1 WHERE shard = $1 AND epoch = $2
+    RETURNING next_seq - 1 AS seq, pg_notify('facts', $1::text)
+)
+INSERT INTO facts (shard, seq, epoch, recorded_at, fact_id, kind, player_id, body)
+SELECT $1, seq, $2, $3, $4, $5, $6, $7 FROM ours RETURNING seq;
 
 -- name: username
 -- What a player is called.
@@ -169,14 +222,3 @@ SELECT b.*, w.balance_minor, w.debt_minor, w.version FROM bets b JOIN wallets w 
 WHERE b.market_id = $1 AND b.status IN ('SETTLED', 'VOID') AND b.settlement_id = $2
     AND 1 + crc32(convert_to(b.user_id, 'UTF8')) % $3::bigint = $4::bigint
 LIMIT $5;
-
--- name: decide_bets
--- Bets as a settlement leaves them.
-UPDATE bets SET status = m.status, result = m.result, payout_minor = m.payout_minor, settled_at = $1,
-    settlement_id = $2
-FROM unnest($3::uuid[], $4::text[], $5::text[], $6::bigint[]) AS m (bet_id, status, result, payout_minor)
-WHERE bets.bet_id = m.bet_id;
-
--- name: progress
--- How many more bets a settlement has worked; no row where a rollback has taken it back meanwhile.
-UPDATE settlements SET bets_done = bets_done + $2 WHERE settlement_id = $1 AND undone_by IS NULL RETURNING true;
