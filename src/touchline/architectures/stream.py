@@ -234,7 +234,7 @@ async def _serve_writer(settings: Settings, listening: Listening) -> None:
         store = PostgresShard(settings.postgres, settings.shard, settings.shards)
         writer = _writer(settings, stream, store)
         ledger = LocalLedger([writer], settings.shards)
-        door = ShardServer(ledger, settings.shard, settings.token_secret)
+        door = ShardServer(ledger, settings.shard, settings.token_secret, serves=lambda: writer.serving)
         store.address = await door.start()
         meters = stream.around.meters
         meters.watch("counter", "touchline_shard_batches", "Batches put on record", lambda: writer.batches)
