@@ -113,8 +113,9 @@ class Database:
             if self._connection is None or self._connection.is_closed():
                 self._connection = await _connect(self._dsn())
             row = dict(await self._connection.fetchrow(_SQL["activity"], timeout=SQL_TIMEOUT_S))
-        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             self._last = None
+            await self.close()  # a statement that was late may still be under way on it
             return None
         now, transactions = monotonic_s(), row.pop("transactions")
         last, self._last = self._last, (now, transactions)
@@ -125,6 +126,7 @@ class Database:
         """Close the connection."""
         if self._connection is not None:
             self._connection.terminate()
+            self._connection = None
 
 
 async def server_version(dsn: str) -> str:

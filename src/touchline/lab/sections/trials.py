@@ -30,7 +30,7 @@ def _lost_answers(tried: Tried) -> list[Markup]:
     rows = []
     for rung, found in tried.items():
         for how, one in found.items():
-            note = "" if one["placed"] else f"{number(one['meant'])} refused"
+            note = "" if one["placed"] else "refused"
             name = f"{rung}, {how.replace('_', ' ')}"
             twice = one["placed_twice"]
             rows.append(Bar(name, float(twice), f"{number(twice)} of {number(one['meant'])}", note, _look(rung)))
