@@ -17,6 +17,7 @@ from touchline.architectures.demo import open_demo_accounts
 from touchline.architectures.settings import Settings
 from touchline.core.acceptance import Rules
 from touchline.core.errors import Outage
+from touchline.edge.garbage import collect_seldom
 from touchline.edge.http import accounts, betting, trading
 from touchline.edge.http.app import HttpApp
 from touchline.edge.http.meters import Meters
@@ -189,6 +190,8 @@ async def serve_process(
     readiness = Readiness()
     offered = OPERATIONS if answers_clients else ()
     operations = (*offered, *service_operations(readiness, offered))
+    if answers_clients:
+        collect_seldom()
     await serve(HttpApp(platform, operations, around(pages(), readiness)), port, readiness, works())
 
 
