@@ -4,10 +4,7 @@ import asyncio
 import os
 import sys
 
-import asyncpg
-import pytest
-
-from touchline.lab import meters
+from tests.lab.dying_server import dying_server
 from touchline.lab.meters import Database, Processes
 
 CHILD = "import subprocess, sys; subprocess.run([sys.executable, '-c', 'print(1, flush=True); input()'])"
@@ -32,22 +29,16 @@ async def test_a_part_under_another_part_counts_once() -> None:
     assert found["host"]["rss_mib"] > 0
 
 
-async def test_a_database_that_is_late_is_looked_at_again_and_again(
-    database_dsn: str, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr(meters, "_SQL", {"activity": "SELECT pg_sleep(1), 0 AS transactions"})
-    monkeypatch.setattr(meters, "SQL_TIMEOUT_S", 0.2)
-    database = Database(lambda: database_dsn)
-    try:
-        for _ in range(3):
-            assert await database.look() is None
-        monkeypatch.setattr(meters, "_SQL", {"activity": "SELECT 7 AS transactions"})
-        assert await database.look() == {"xact_per_s": None}
-    finally:
-        await database.close()
-    watching = await asyncpg.connect(database_dsn)
-    others = "SELECT count(*) > 1 FROM pg_stat_activity WHERE datname = current_database()"
-    async with asyncio.timeout(60):
-        while await watching.fetchval(others):
-            await asyncio.sleep(0.05)
-    await watching.close()
+async def test_a_database_that_goes_away_within_a_statement_is_away_and_looked_at_again(database_dsn: str) -> None:
+    async with dying_server() as dying:
+        address = dying
+        database = Database(lambda: address)
+        try:
+            for _ in range(2):
+                assert await database.look() is None
+            address = database_dsn
+            found = await database.look()
+        finally:
+            await database.close()
+    assert found is not None
+    assert found["connections"] == 0

@@ -115,7 +115,7 @@ class Database:
             row = dict(await self._connection.fetchrow(_SQL["activity"], timeout=SQL_TIMEOUT_S))
         except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError, asyncpg.InternalClientError):
             self._last = None
-            await self.close()  # a statement that was late may still be under way on it
+            await self.close()  # nobody knows what state it is in
             return None
         now, transactions = monotonic_s(), row.pop("transactions")
         last, self._last = self._last, (now, transactions)
