@@ -15,8 +15,8 @@ STREAM = pytest.mark.parametrize("architecture", ["stream"], indirect=True)
 PASSWORD = "correct horse battery"
 DEMO_PASSWORD = "demo"
 POLL_TIMEOUT_MS = 15_000  # some polls of three seconds, on a busy machine
-LIVE = "Live: pushed as they move"  # what a page says of where its prices come from
-RECONNECTING = "Reconnecting: polled every 3 s meanwhile"
+LIVE = "Pushed live"  # what a page says of where its prices come from
+RECONNECTING = "Reconnecting, polling"
 POLLED = "Polled every 3 s"
 LOGGED_BY_CHROMIUM = ("Failed to load resource", "WebSocket connection to ")
 

@@ -16,12 +16,11 @@ export class Freshness {
 
   /** `pollMs` is how often prices are polled where they are not pushed. */
   constructor(pollMs) {
-    const polled = `every ${pollMs / 1000} s`;
     this.#words = {
       connecting: "Connecting…",
-      live: "Live: pushed as they move",
-      polling: `Polled ${polled}`,
-      reconnecting: `Reconnecting: polled ${polled} meanwhile`,
+      live: "Pushed live",
+      polling: `Polled every ${pollMs / 1000} s`,
+      reconnecting: "Reconnecting, polling",
     };
     setInterval(() => this.#turn(), WHILE_MS);
     this.#show();
@@ -57,10 +56,10 @@ export class Freshness {
   #show() {
     const measured = this.#worst.filter((lagMs) => lagMs !== null);
     const lag = measured.length === 0 ? "" : `up to ${inUnits(Math.max(...measured))} behind`;
-    const crowded = this.#crowded.includes(true) ? "slow connection: only the newest prices" : "";
+    const crowded = this.#crowded.includes(true) ? "slow connection" : "";
     byId("source").dataset.mode = this.#mode;
     setText(byId("source-mode"), this.#words[this.#mode]);
-    setText(byId("source-lag"), [lag, crowded].filter(Boolean).join(" · "));
+    setText(byId("source-lag"), [crowded, lag].filter(Boolean).join(" · "));
   }
 }
 

@@ -9,7 +9,7 @@ import { session } from "./api.js";
 import { noteNow } from "./clock.js";
 
 const HEARTBEAT_MS = 2_000;
-const SILENT_MAX_MS = 7_000; // some heartbeats; as long may a connection take to be made
+const SILENT_MAX_MS = 5_000; // some heartbeats; as long may a connection take to be made
 const QUICK_TRIES_MAX = 6; // after a cut, before the stream counts as away
 const QUICK_WAIT_MS = 500;
 const QUICK_WAIT_MAX_MS = 8_000;
