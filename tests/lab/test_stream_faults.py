@@ -132,6 +132,7 @@ async def test_a_part_that_is_killed_while_it_pays_pays_each_bet_once(
 ) -> None:
     _, seen = await suffered(own, name, tmp_path)
     assert seen["settled"] == seen["bets"] == EXTENTS["smoke"].bets
+    assert seen["killed_after"][0] == 0
     assert answers(seen)[3] == PUSHED
 
 

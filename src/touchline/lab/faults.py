@@ -155,25 +155,28 @@ async def fill_valkey(stage: Stage) -> dict[str, Any]:
     return {"evicted": evicted}
 
 
-def killing_while_it_pays(part: str) -> Breaking:
-    """Return the fault of a part that is killed again and again while the bets of a market are paid."""
+def killing_while_it_pays(part: str, *, at_once: bool = False) -> Breaking:
+    """Return the fault of a part that is killed again and again while the bets of a market are paid.
+
+    With `at_once` for the first time as soon as they are to be paid: most may be by the first look.
+    """
 
     async def kill(stage: Stage) -> dict[str, Any]:
-        return await _kill_while_it_pays(stage, part)
+        return await _kill_while_it_pays(stage, part, at_once)
 
     return kill
 
 
-async def _kill_while_it_pays(stage: Stage, part: str) -> dict[str, Any]:
+async def _kill_while_it_pays(stage: Stage, part: str, at_once: bool) -> dict[str, Any]:
     offer, bets = await stage.desk.open_market(), stage.extent.bets
     placed = await bet_on(stage, offer, bets)
     began_s = monotonic_s()
     await stage.desk.settle(offer.market_id, {"home": "won", "draw": "lost", "away": "lost"})
     kills: list[int] = []
-    for number in range(1, stage.extent.kills + 1):
+    for number in range(1 - at_once, stage.extent.kills + 1 - at_once):
         pid = await stage.until_running(part)
         after = placed * number // (stage.extent.kills + 1)
-        done = await stage.desk.until_settled(offer.market_id, after, BACK_WITHIN_S)
+        done = await stage.desk.until_settled(offer.market_id, after, BACK_WITHIN_S) if after else 0
         if done >= placed:
             break
         _signal([pid], signal.SIGKILL)

@@ -79,6 +79,8 @@ async def stall_subscribers(stage: Stage) -> dict[str, Any]:
     }
 
 
+WRITER_PAYING: Final = killing_while_it_pays("writer-1", at_once=True)
+SETTLEMENT_PAYING: Final = killing_while_it_pays("settlement", at_once=True)
 STREAM_FAULTS: Final[Mapping[str, tuple[str, Breaking]]] = {
     "postgres-killed": ("PostgreSQL killed", killing("postgres")),
     "postgres-kept-down": ("PostgreSQL killed as often as it comes back", keep_killing_postgres),
@@ -87,9 +89,9 @@ STREAM_FAULTS: Final[Mapping[str, tuple[str, Breaking]]] = {
     "valkey-full": ("Valkey of the sessions out of memory, evicting each of them", fill_valkey),
     "gateway-killed": ("gateway killed", reconnecting(killing("gateway-1"))),
     "writer-killed": ("writer of a shard killed", killing("writer-1")),
-    "writer-killed-paying": ("writer of a shard killed while bets are paid", killing_while_it_pays("writer-1")),
+    "writer-killed-paying": ("writer of a shard killed while bets are paid", WRITER_PAYING),
     "history-killed": ("history worker killed", killing("history")),
-    "settlement-killed": ("settlement worker killed while it pays", killing_while_it_pays("settlement")),
+    "settlement-killed": ("settlement worker killed while it pays", SETTLEMENT_PAYING),
     "relay-killed": ("relay to Kafka killed", killing("relay")),
     "pod-killed": ("pod killed", killing("pod-1")),
     "pods-unhealthy": ("every pod unhealthy", unready_pods),

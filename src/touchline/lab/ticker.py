@@ -18,7 +18,7 @@ from touchline.lab.market_maker import message
 from touchline.lab.samples import Tally
 from touchline.lab.stream_client import SUBSCRIBE, Line
 
-SHOWN_WITHIN_S: Final = 5.0
+SHOWN_WITHIN_S: Final = 1.0  # a price that takes longer is no live one
 LOWEST: Final = 200  # the first price, in hundredths
 PRICES: Final = 9_000  # then the first one again
 
