@@ -26,7 +26,6 @@ from touchline.flows.local_ledger import LocalLedger
 from touchline.flows.settle_shards import ShardSettlement
 from touchline.flows.write_shard import ShardWriter
 from touchline.ports import Clock, Placed
-from touchline.ports.stream import FactLog
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,11 +97,14 @@ class Scene:
 
 @asynccontextmanager
 async def settling_scene(
-    dsn: str, valkey_url: str, *, shards: int = SHARDS, clock: Clock | None = None, log: FactLog | None = None
+    dsn: str, valkey_url: str, *, shards: int = SHARDS, clock: Clock | None = None, name: str = "touchline"
 ) -> AsyncIterator[Scene]:
-    """Yield the platform over the migrated database at `dsn` and the empty Valkey at `valkey_url`."""
+    """Yield the platform over the migrated database at `dsn` and the Valkey at `valkey_url`.
+
+    `name` is what PostgreSQL shows the connections of its settlement as.
+    """
     clock = clock or HandClock()
-    database = await Database.connect(dsn)
+    database = await Database.connect(dsn, name=name)
     markets = ValkeyMarkets(valkey_url, TIMEOUT_MS, clock)
     await markets.begin()
     authority = authority_of(markets)
@@ -120,7 +122,7 @@ async def settling_scene(
                 settlements=decisions,
             )
             settlement = ShardSettlement(
-                log=log or PostgresFactLog(database, [MARKETS_SHARD]),
+                log=PostgresFactLog(database, [MARKETS_SHARD]),
                 ledger=ledger,
                 decisions=decisions,
                 letters=PostgresDeadLetters(database),

@@ -17,6 +17,7 @@ from touchline.adapters.postgres.migrations import Phase
 from touchline.adapters.postgres.migrations import migrate as apply_migrations
 from touchline.architectures.parts import Listening
 from touchline.architectures.settings import PREFIX, Settings, SettingsWrong, read_settings
+from touchline.cli_deadletters import deadletters_app
 from touchline.cli_feed import feed_app
 from touchline.cli_lab import lab_app
 from touchline.cli_rebuild import rebuild_app
@@ -41,6 +42,7 @@ app = typer.Typer(
 app.add_typer(feed_app, name="feed")
 app.add_typer(lab_app, name="lab")
 app.add_typer(rebuild_app, name="rebuild")
+app.add_typer(deadletters_app, name="deadletters")
 _out: Final = Console()
 _err: Final = Console(stderr=True)
 

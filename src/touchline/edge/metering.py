@@ -136,6 +136,7 @@ class ServerMeters(Collector):
             ("settlement_bets_done", "... of which worked", activity.bets_done),
             ("settlement_oldest_seconds", "How long the oldest unfinished waits; 0: none", activity.oldest_s),
             ("settlement_overdue_seconds", "Since an event with open bets ended; 0: none", activity.overdue_s),
+            ("dead_letters", "Settlements that could not be carried out", activity.dead_letters),
         ):
             yield GaugeMetricFamily(f"touchline_{name}", text, value=value)
 

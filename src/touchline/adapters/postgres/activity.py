@@ -24,6 +24,7 @@ class Activity:
     bets_done: int
     oldest_s: float
     overdue_s: float
+    dead_letters: int = 0  # settlements that could not be carried out
 
 
 async def read_activity(database: Database, now: datetime) -> Activity:

@@ -14,5 +14,6 @@ SELECT count(*) AS unfinished, coalesce(sum(bets_total), 0) AS bets_wanted,
         WHERE ended_at > $2
             AND EXISTS (SELECT 1 FROM bets b WHERE b.event_id = e.event_id AND b.status = 'PLACED')
         ORDER BY ended_at LIMIT 1
-    )), 0)::float AS overdue_s
+    )), 0)::float AS overdue_s,
+    (SELECT count(*) FROM dead_letters WHERE resolved_at IS NULL) AS dead_letters
 FROM settlements WHERE finished_at IS NULL;
