@@ -36,6 +36,9 @@ INSERT INTO exposures SELECT market_id, 's', 1, 1, 1 FROM odds;
 INSERT INTO odds_history SELECT market_id, 1, selections, status, NULL, now() FROM odds;
 INSERT INTO event_ends SELECT event_id, now() - row_number() OVER () * interval '1 hour' FROM events;
 INSERT INTO revocations (token_id, until) SELECT gen_random_uuid(), now() FROM generate_series(1, 5000);
+INSERT INTO dead_letters (consumer, shard, seq, fact_id, why, failed_at, resolved_at)
+    SELECT 'c', 0, n, gen_random_uuid(), 'w', now(), CASE WHEN n % 100 > 0 THEN now() END
+    FROM generate_series(1, 5000) n;
 ANALYZE;
 """
 # A file, a statement of it, and the indexes that answer it.
@@ -60,7 +63,11 @@ ASKED = [
     ("settlements", "open_placed", ["bets_by_market_status"]),
     ("settlements", "count_placed", ["bets_by_market_status"]),
     ("settlements", "open_decided", ["bets_by_market_status"]),
-    ("activity", "settlement", ["settlements_unfinished", "event_ends_by_time", "bets_by_event_status"]),
+    (
+        "activity",
+        "settlement",
+        ["settlements_unfinished", "event_ends_by_time", "bets_by_event_status", "dead_letters_waiting"],
+    ),
 ]
 
 ASKED_BY_WRITERS = [

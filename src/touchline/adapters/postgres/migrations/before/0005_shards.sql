@@ -48,6 +48,7 @@ CREATE TABLE dead_letters (
     resolved_at timestamptz,
     UNIQUE (consumer, fact_id)
 );
+CREATE INDEX dead_letters_waiting ON dead_letters (shard, seq) WHERE resolved_at IS NULL;
 
 -- A shard's state as the facts before next_seq leave it, so that a rebuild begins there.
 CREATE TABLE snapshots (
