@@ -34,12 +34,6 @@ def kind(request: pytest.FixtureRequest) -> str:
     return str(request.param)
 
 
-@pytest.fixture
-def dsn(kind: str, request: pytest.FixtureRequest) -> str | None:
-    """The address of a fresh database, None for memory."""
-    return None if kind == "memory" else str(request.getfixturevalue("database_dsn"))
-
-
 @pytest_asyncio.fixture(params=[1, 500], ids=["one by one", "in sets"])
 async def stores(stores: Stores, kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
     """Stores whose settlements are carried out so many bets a transaction."""

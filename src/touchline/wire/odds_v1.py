@@ -113,17 +113,7 @@ def market_to_wire(market: Market) -> MarketV1:
 
 def market_to_polled(market: Market) -> PolledMarketV1:
     """Return a market as a poll answers it."""
-    return PolledMarketV1(
-        market_id=market.market_id,
-        event_id=market.event_id,
-        name=market.name,
-        market_type=market.market_type,
-        status=market.status.value,
-        odds_version=market.odds_version,
-        selections=msgspec.Raw(msgspec.json.encode(selections_to_wire(market.selections))),
-        bet_delay_ms=market.bet_delay_ms,
-        updated_at=market.updated_at,
-    )
+    return wire_to_polled(market_to_wire(market))
 
 
 def wire_to_polled(market: MarketV1) -> PolledMarketV1:
