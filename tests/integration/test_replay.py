@@ -18,7 +18,7 @@ from typer.testing import CliRunner, Result
 from tests.shared import shared_path
 from touchline.adapters.feeds.betfair import BetfairFeed
 from touchline.adapters.feeds.recordings import Recording
-from touchline.architectures import poll
+from touchline.architectures import poll, wiring
 from touchline.architectures.demo import open_demo_accounts
 from touchline.architectures.settings import Settings
 from touchline.cli_feed import feed_app
@@ -51,7 +51,7 @@ async def pod_on(database_dsn: str, valkey_url: str) -> AsyncIterator[Pod]:
     settings = Settings(postgres=database_dsn, valkey=valkey_url, token_secret="s" * 32)
     async with poll.assembled(settings, "test") as assembled:
         await open_demo_accounts(assembled.platform, assembled.passwords)
-        operations = (*poll.OPERATIONS, *service_operations(Readiness(), poll.OPERATIONS))
+        operations = (*wiring.OPERATIONS, *service_operations(Readiness(), wiring.OPERATIONS))
         application = HttpApp(assembled.platform, operations, pages())
         server = uvicorn.Server(uvicorn.Config(application, port=0, log_config=None, lifespan="off"))
         serving = asyncio.create_task(server.serve())
