@@ -221,25 +221,52 @@ def fact_of(made: Bet, seq: int = 1) -> Fact:
     return Fact(shard=1, seq=seq, epoch=1, fact_id=uuid4(), recorded_at=NOON, body=body)
 
 
-async def test_after_a_gap_in_the_log_everyone_is_told_that_he_may_have_missed_some(running: Running) -> None:
-    class BrokenLog:
-        async def tail(self) -> AsyncIterator[Sequence[Fact]]:
-            yield []
-            raise Outage("the log")
+class BreakingLog:
+    """A log that is away, or is read and then goes away."""
 
+    def __init__(self, *yielded: Sequence[Fact]) -> None:
+        self._yielded = yielded
+
+    async def tail(self) -> AsyncIterator[Sequence[Fact]]:
+        for facts in self._yielded:
+            yield facts
+        raise Outage("the log")
+
+
+async def test_who_is_told_of_his_bets_is_told_when_the_log_goes_and_when_it_is_back(running: Running) -> None:
     own_bets = running.gateway.own_bets
-    telling = asyncio.create_task(own_bets.tell())
-    async with connected(running.port) as client:
-        await ask_for_bets(client, running.token(ALICE))
-        for _ in range(2):  # as `serve` begins a work again
-            with pytest.raises(Outage):
-                await own_bets.follow(BrokenLog())  # type: ignore[arg-type]  # nobody consumes it
+
+    async def follow(log: BreakingLog) -> None:
+        """As `serve` begins a work again and again."""
+        with pytest.raises(Outage):
+            await own_bets.follow(log)  # type: ignore[arg-type]  # nobody consumes it
+
+    async def hears_that_some_may_be_missed(client: Client, subscription_id: str) -> None:
+        await own_bets.tell_changed()
         error = await client.hears("error")
-        assert (error["code"], error["id"]) == ("UNAVAILABLE", "bets")
+        assert (error["code"], error["id"]) == ("UNAVAILABLE", subscription_id)
         assert "GET /bets" in error["detail"]
-        assert len(own_bets) == 1  # it goes on
-    telling.cancel()
-    await asyncio.gather(telling, return_exceptions=True)
+
+    async with connected(running.port) as early, connected(running.port) as late:
+        await ask_for_bets(early, running.token(ALICE))
+        await follow(BreakingLog())
+        await hears_that_some_may_be_missed(early, "bets")
+        for _ in range(3):  # it is said once
+            await follow(BreakingLog())
+            await own_bets.tell_changed()
+        await ask_for_bets(late, running.token(BOB), "his")
+        await hears_that_some_may_be_missed(late, "his")
+        made = bet(bet_id=BetId(UUID(int=1)), player_id=ALICE)
+        running.bets.bets[ALICE, made.bet_id] = made
+        running.bets.failing = Outage("PostgreSQL")  # one that can't be read delays no such word
+        await follow(BreakingLog((), [fact_of(made)]))
+        with pytest.raises(Outage):
+            await own_bets.tell_changed()
+        running.bets.failing = None
+        for client, subscription_id in ((late, "his"), (early, "bets")):
+            await hears_that_some_may_be_missed(client, subscription_id)
+        assert (await early.hears("bet"))["bet_id"] == str(made.bet_id)
+        assert len(own_bets) == 2  # it goes on
 
 
 async def test_more_changes_than_can_be_noted_are_told_as_missed(

@@ -48,7 +48,6 @@ from touchline.architectures.wiring import (
     rules_of,
     serve_process,
     sessions_of,
-    tokens_of,
     watch,
 )
 from touchline.core.delivery import Board
@@ -208,19 +207,26 @@ async def _serve_pod(settings: Settings, listening: Listening) -> None:
 
 def serve_gateway(settings: Settings, listening: Listening) -> None:
     """Push odds and own bets until told to stop; blocks."""
+    uvloop.run(_serve_gateway(settings, listening))
 
-    def works(stream: Stream) -> dict[str, Work]:
+
+async def _serve_gateway(settings: Settings, listening: Listening) -> None:
+    log_to_stderr()
+    async with assembled(settings, "gateway") as stream:
         clock, database = stream.around.clock, stream.database
-        tokens = tokens_of(settings, clock)
-        accounts = LedgerAccounts(database, clock, stream.ledger)
+        platform = _platform(settings, stream, stream.authority, OddsServing(stream.authority))
         bets = PostgresBets(database, clock, rules_of(settings))
-        gateway = Gateway(Hub(Board(), clock, websocket_frame), OwnBets(bets, tokens))
+        gateway = Gateway(Hub(Board(), clock, websocket_frame), OwnBets(bets, platform.tokens))
         gateway.expose(stream.around.meters)
         odds = ValkeyOddsStream(settings.odds_valkey, ODDS_TIMEOUT_MS)
-        pushed = gateway.works(odds, _log(settings, database), listening.stream_port)
-        return {**pushed, "revocations": lambda: hear_revocations(accounts, tokens)}
-
-    uvloop.run(_serve(settings, listening, "gateway", works))
+        works = {
+            **gateway.works(odds, _log(settings, database), listening.stream_port),
+            "revocations": lambda: hear_revocations(platform.accounts, platform.tokens),
+        }
+        port = listening.service_port
+        await serve_process(
+            platform, port, lambda: works, answers_clients=False, serves=lambda: gateway.ready
+        )
 
 
 def serve_writer(settings: Settings, listening: Listening) -> None:

@@ -185,9 +185,13 @@ async def serve_process(
     *,
     answers_clients: bool,
     around: Around = lambda shown, _readiness: shown,
+    serves: Callable[[], bool] = lambda: True,
 ) -> None:
-    """Serve HTTP on `port` with `works` beside it until told to stop; only a pod answers more than its health."""
-    readiness = Readiness()
+    """Serve HTTP on `port` with `works` beside it until told to stop; only a pod answers more than its health.
+
+    A process is ready while `serves` holds, too.
+    """
+    readiness = Readiness(serves)
     offered = OPERATIONS if answers_clients else ()
     operations = (*offered, *service_operations(readiness, offered))
     if answers_clients:

@@ -122,7 +122,10 @@ class FactLog(Protocol):
         """
 
     def tail(self) -> AsyncIterator[Sequence[Fact]]:
-        """Yield what is recorded from now on, to everyone who asks, for ever."""
+        """Yield what is recorded from now on, to everyone who asks, for ever.
+
+        The first is empty: whatever is recorded once it has come will be yielded.
+        """
 
 
 class FactPublisher(Protocol):

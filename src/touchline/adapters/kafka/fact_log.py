@@ -68,6 +68,7 @@ class KafkaFactLog:
         )
         try:
             partitions = await thread.call(_begin_at_the_end, consumer, cluster)
+            yield ()
             while True:
                 if facts := self._new_of(await thread.call(poll, consumer, FACTS_AT_ONCE_MAX, partitions.get)):
                     yield facts

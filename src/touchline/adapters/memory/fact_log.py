@@ -88,6 +88,7 @@ class MemoryFactLog:
     async def tail(self) -> AsyncIterator[Sequence[Fact]]:
         """See `ports.FactLog`."""
         places = {shard: len(facts) for shard, facts in self._facts.items()}
+        yield ()
         while True:
             waiting = [
                 fact for shard, facts in self._facts.items() for fact in facts[places.get(shard, 0) :]

@@ -55,6 +55,7 @@ class PostgresFactLog:
         async with listening(self._database.dsn, CHANNEL, Waker) as listener:
             line = _Line(listener.connection)
             places = {row["shard"]: row["next_seq"] for row in await self._to_read(line)}
+            yield ()
             while True:
                 facts = await _read(line, places)
                 for fact in facts:

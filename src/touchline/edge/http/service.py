@@ -1,6 +1,6 @@
 """What runs a pod ask: is it alive, is it ready, what does it count, what does it answer."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -12,10 +12,14 @@ from touchline.edge.http.platform import Platform
 
 
 class Readiness:
-    """Whether the balancer may send requests here: not before the pod has started, nor once it is to stop."""
+    """Whether requests may come here: not before the process has started, nor once it is to stop.
 
-    def __init__(self) -> None:
+    `serves` tells what else must hold, of a process whose clients don't come by HTTP.
+    """
+
+    def __init__(self, serves: Callable[[], bool] = lambda: True) -> None:
         self.ready = False
+        self.serves = serves
 
 
 class HealthV1(msgspec.Struct, frozen=True):
@@ -31,7 +35,7 @@ def service_operations(readiness: Readiness, others: Sequence[Operation]) -> tup
         return Reply(HealthV1("live"))
 
     async def ready(_platform: Platform, _call: Call) -> Reply:
-        if not readiness.ready:
+        if not readiness.ready or not readiness.serves():
             raise Outage("this pod: it is starting or stopping")
         return Reply(HealthV1("ready"))
 

@@ -1,7 +1,8 @@
 """A player's own bets, pushed to him as they are accepted and decided.
 
 Invariant: a bet goes to nobody but its player, by a token that is good at that moment, and as it stands at that
-moment; who could not be told of one is told that he missed some.
+moment; who could not be told of one is told that he missed some, and so is everyone whom the log of facts leaves
+and comes back to.
 """
 
 import asyncio
@@ -11,7 +12,7 @@ from typing import Final, Protocol
 
 from touchline.core.account import Identity, Role
 from touchline.core.bet import Bet
-from touchline.core.errors import Code, Rejection
+from touchline.core.errors import Code, Outage, Rejection
 from touchline.core.facts import BetAccepted, BetDecided, Fact
 from touchline.core.ids import BetId, PlayerId
 from touchline.edge.push.subscriber import Subscriber
@@ -22,7 +23,7 @@ from touchline.wire.stream_v1 import ErrorV1, SubscriptionId, own_bet_to_wire, r
 CHANGED_MAX: Final = 10_000  # bets of all players that are still to be read
 OWED_MAX: Final = 256  # bets that wait for a player who is slow to read
 READS_AT_ONCE_MAX: Final = 8
-MISSED: Final = "bets may have been missed: read GET /bets"
+MISSED: Final = "bets may come late or have been missed: read GET /bets"
 
 
 class BetReader(Protocol):
@@ -53,7 +54,7 @@ class OwnBets:
         self._changed: dict[tuple[PlayerId, BetId], None] = {}
         self._missed: dict[Watch, None] = {}
         self._bell = asyncio.Event()
-        self._followed = False
+        self._log_is_away = False
 
     def __len__(self) -> int:
         return sum(map(len, self._of_player.values()))
@@ -72,6 +73,8 @@ class OwnBets:
             raise Rejection(Code.FORBIDDEN, f"a {identity.role.value} has no bets", id=subscription_id)
         watch = Watch(subscriber, subscription_id, token or "", identity)
         self._of_player.setdefault(identity.player_id, {})[watch] = None
+        if self._log_is_away:
+            self._miss([watch])
         return watch
 
     def leave(self, watch: Watch) -> None:
@@ -97,12 +100,20 @@ class OwnBets:
                 self._admit(watch)
 
     async def follow(self, log: FactLog) -> None:
-        """Hear from `log` which bets change, for ever."""
-        if self._followed:  # and broken off: nobody knows of what was recorded meanwhile
-            self._miss([watch for watches in self._of_player.values() for watch in watches])
-        self._followed = True
-        async for facts in log.tail():
-            self.hear(facts)
+        """Hear from `log` which bets change, for ever.
+
+        Raises:
+            Outage: it is away, which those who are told of their bets are told too, then and once it is back.
+        """
+        try:
+            async for facts in log.tail():
+                if not facts:  # nobody knows of what was recorded until now
+                    self._turn(log_is_away=False)
+                self.hear(facts)
+        except Outage:
+            if not self._log_is_away:
+                self._turn(log_is_away=True)
+            raise
 
     def hear(self, facts: Iterable[Fact]) -> None:
         """Take note of the bets that `facts` tell of and that somebody here follows."""
@@ -139,11 +150,19 @@ class OwnBets:
                     self._push(player_id, bet)
             for bet in read:
                 if isinstance(bet, BaseException):
+                    self._tell_missed()
                     raise bet
+        self._tell_missed()
+        self._bell.clear()
+
+    def _tell_missed(self) -> None:
         for watch in [watch for watch in self._missed if watch.subscriber.writable]:
             del self._missed[watch]
             watch.subscriber.say(ErrorV1(Code.UNAVAILABLE, MISSED, watch.subscription_id))
-        self._bell.clear()
+
+    def _turn(self, *, log_is_away: bool) -> None:
+        self._log_is_away = log_is_away
+        self._miss([watch for watches in self._of_player.values() for watch in watches])
 
     def _note(self, player_id: PlayerId, bet_id: BetId) -> None:
         watches = self._of_player.get(player_id)
