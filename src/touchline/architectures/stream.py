@@ -53,10 +53,10 @@ from touchline.architectures.wiring import (
 from touchline.core.delivery import Board
 from touchline.core.errors import Outage
 from touchline.edge.garbage import collect_seldom
-from touchline.edge.gateway import Gateway
+from touchline.edge.gateway import STREAM, Gateway
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness
-from touchline.edge.http.sse import SentEvents
+from touchline.edge.http.sse import EVENTS, SentEvents
 from touchline.edge.metering import ServerMeters, SettlementMeters
 from touchline.edge.push.framing import sent_event, websocket_frame
 from touchline.edge.push.hub import Hub
@@ -201,7 +201,10 @@ async def _serve_pod(settings: Settings, listening: Listening) -> None:
             return sent
 
         port = listening.service_port
-        await serve_process(platform, port, lambda: works, answers_clients=True, around=with_events)
+        beside = (STREAM, EVENTS)
+        await serve_process(
+            platform, port, lambda: works, answers_clients=True, around=with_events, beside=beside
+        )
         await odds.close()
 
 

@@ -1,7 +1,7 @@
 """What every architecture is wired of alike, over whichever stores it picks."""
 
 import logging
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -21,6 +21,7 @@ from touchline.edge.garbage import collect_seldom
 from touchline.edge.http import accounts, betting, trading
 from touchline.edge.http.app import HttpApp
 from touchline.edge.http.meters import Meters
+from touchline.edge.http.operations import Operation
 from touchline.edge.http.pages import pages
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness, service_operations
@@ -186,14 +187,15 @@ async def serve_process(
     answers_clients: bool,
     around: Around = lambda shown, _readiness: shown,
     serves: Callable[[], bool] = lambda: True,
+    beside: Sequence[Operation] = (),
 ) -> None:
     """Serve HTTP on `port` with `works` beside it until told to stop; only a pod answers more than its health.
 
-    A process is ready while `serves` holds, too.
+    A process is ready while `serves` holds, too. `beside` is described with what the table answers.
     """
     readiness = Readiness(serves)
     offered = OPERATIONS if answers_clients else ()
-    operations = (*offered, *service_operations(readiness, offered))
+    operations = (*offered, *service_operations(readiness, (*offered, *beside)))
     if answers_clients:
         collect_seldom()
     await serve(HttpApp(platform, operations, around(pages(), readiness)), port, readiness, works())

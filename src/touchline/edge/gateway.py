@@ -23,6 +23,7 @@ from picows import (
 from touchline.core.errors import Code
 from touchline.core.outbox import Conflated
 from touchline.edge.http.meters import Meters
+from touchline.edge.http.operations import Operation, answered_before
 from touchline.edge.push.connection import CLOSING_S, Connection
 from touchline.edge.push.hub import Hub
 from touchline.edge.push.own_bets import OwnBets
@@ -33,6 +34,15 @@ from touchline.wire.stream_v1 import MESSAGE_BYTES_MAX
 
 HOST: Final = "127.0.0.1"
 PATH: Final = b"/stream"
+STREAM: Final = Operation(
+    method="GET",
+    path=PATH.decode(),
+    summary="Odds and own bets as they change, over a WebSocket (RFC 6455) of JSON messages",
+    handle=answered_before,
+    roles=None,
+    headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "16 bytes in base64"},
+    status=101,
+)
 CONNECTIONS_MAX: Final = 10_000
 BACKLOG: Final = 4_096
 HANDSHAKE_S: Final = 5.0

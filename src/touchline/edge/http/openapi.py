@@ -55,8 +55,9 @@ def _describe(operation: Operation, named: dict[Any, Any]) -> dict[str, Any]:
             for name in re.findall(r"\{(\w+)\}", operation.path)
         ]
         + [
-            {"name": name, "in": "query", "description": meaning, "schema": {"type": "string"}}
-            for name, meaning in operation.query.items()
+            {"name": name, "in": place, "description": meaning, "schema": {"type": "string"}}
+            for place, taken in (("query", operation.query), ("header", operation.headers))
+            for name, meaning in taken.items()
         ],
         "responses": _responses(operation, named),
     }
@@ -77,6 +78,8 @@ def _responses(operation: Operation, named: dict[Any, Any]) -> dict[str, Any]:
     answer: dict[str, Any] = {"description": operation.summary}
     if operation.answer is not None:
         answer["content"] = {"application/json": {"schema": named[operation.answer]}}
+    elif operation.answer_type:
+        answer["content"] = {operation.answer_type: {"schema": {"type": "string"}}}
     responses = {str(operation.status): answer}
     if operation.unchanged:
         responses["304"] = {"description": "What If-None-Match names still stands"}

@@ -51,12 +51,17 @@ Handler = Callable[[Platform, Call], Awaitable[Reply]]
 AtOnce = Callable[[Platform, str], bytes | None]
 
 
+async def answered_before(_platform: Platform, call: Call) -> Reply:
+    """Handle what never comes as far as the table, and stands in the OpenAPI document all the same."""
+    raise Fault(f"this is answered before the table: {call}")
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Operation:
     """One method on one path. `roles` None lets anyone in; `body` bytes hands the raw body over.
 
-    `query` names each parameter that may be given, with its meaning. `at_once` may have the whole answer to a GET
-    at hand, by the last part of its path; where it returns None, `handle` has to find it.
+    `query` and `headers` name each that may be given, with its meaning. `at_once` may have the whole answer to a
+    GET at hand, by the last part of its path; where it returns None, `handle` has to find it.
     """
 
     method: str
@@ -70,7 +75,9 @@ class Operation:
     body_types: tuple[str, ...] = ("application/json",)
     body_bytes_max: int = BODY_BYTES_MAX
     query: Mapping[str, str] = field(default_factory=dict)
+    headers: Mapping[str, str] = field(default_factory=dict)
     answer: type | None = None
+    answer_type: str = ""  # of an answer that is no JSON
     status: int = 200
     unchanged: bool = False  # whether it may be answered 304
     refusals: tuple[Code, ...] = ()

@@ -14,6 +14,7 @@ import msgspec
 from touchline.core.errors import Code, Outage, Rejection
 from touchline.edge.http.app import NOSNIFF, QUERY_FIELDS_MAX, Receive, Scope, Send
 from touchline.edge.http.meters import Meters
+from touchline.edge.http.operations import Operation, answered_before
 from touchline.edge.http.service import Readiness
 from touchline.edge.push.hub import Hub
 from touchline.edge.push.subscriber import Subscriber
@@ -34,6 +35,16 @@ QUERY: Final = {
     "conflate_ms": "send what changed once in so many milliseconds",
     "heartbeat_ms": "send a heartbeat where nothing changed for so long",
 }
+EVENTS: Final = Operation(
+    method="GET",
+    path=PATH,
+    summary="Odds as they change, as server-sent events",
+    handle=answered_before,
+    roles=None,
+    query=QUERY,
+    headers={"Last-Event-ID": "the cursor to go on from"},
+    answer_type="text/event-stream",
+)
 _HEADERS: Final = [
     (b"content-type", b"text/event-stream"),
     (b"cache-control", b"no-store"),
