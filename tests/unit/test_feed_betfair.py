@@ -228,6 +228,11 @@ def test_an_each_way_bet_is_half_on_the_place_at_a_part_of_the_odds(status: str,
     assert settled_payout_minor(1000, 9000, results[selection_id(1, None)]) == paid
 
 
+def test_sides_that_tie_for_the_win_share_the_win_part_of_an_each_way_bet() -> None:
+    results = settled(("WINNER", "WINNER", "LOSER"), bettingType="EACH_WAY", eachWayDivisor=4.0, numberOfWinners=2)
+    assert settled_payout_minor(1000, 9000, results[selection_id(1, None)]) == 500 * 9 // 2 + 500 * 3
+
+
 def test_a_closed_market_without_results_waits_for_them() -> None:
     feed = opened()
     messages = read(feed, mcm({"marketDefinition": definition("CLOSED", ("ACTIVE", "LOSER"))}))
@@ -250,6 +255,18 @@ def test_a_correction_settles_again_and_a_reopened_market_is_rolled_back_first()
     assert again.results == {"1": LOST, "2": WON}
     messages = read(feed, mcm({"marketDefinition": definition("OPEN"), "rc": [{"id": 1, "ltp": 2}]}, pt=PT + 2))
     assert [type(message) for message in messages] == [FixtureChange, RollbackBetSettlement, OddsChange]
+
+
+def test_what_changes_while_a_market_is_settled_is_told_once_it_is_rolled_back() -> None:
+    feed = opened()
+    read(feed, mcm({"rc": [{"id": 1, "ltp": 3}]}))
+    for runners in (("WINNER", "LOSER"), ("REMOVED", "WINNER")):  # the second corrects the first
+        (*_, settlement) = read(feed, mcm({"marketDefinition": definition("CLOSED", runners)}))
+        assert not isinstance(settlement, OddsChange)
+    _, rollback, change = read(feed, mcm({"marketDefinition": definition("OPEN", ("REMOVED", "ACTIVE"))}))
+    assert isinstance(rollback, RollbackBetSettlement)
+    assert isinstance(change, OddsChange)
+    assert [each.status for each in change.selections] == [SelectionStatus.REMOVED]
 
 
 @pytest.mark.parametrize(
@@ -323,8 +340,18 @@ def test_a_recordings_markets_and_their_runners_are_bounded(monkeypatch: pytest.
 
 def test_a_market_stays_with_its_event() -> None:
     feed = opened()
-    assert read(feed, mcm({"marketDefinition": definition() | {"eventId": "78"}})) == []
-    assert feed.stats.malformed.named == ["line 1, market change 1: market 1.5 has moved to another event"]
+    moved = definition("CLOSED", ("WINNER", "LOSER")) | {"eventId": "78"}
+    messages = read(feed, mcm({"marketDefinition": moved}))
+    assert [type(message) for message in messages] == [OddsChange, BetSettlement, FixtureChange]
+    assert {getattr(message, "event_id", None) for message in messages} == {"77"}
+    assert feed.stats.malformed.count == 0
+
+
+def test_a_clock_that_goes_back_makes_no_news_old() -> None:
+    feed = opened()
+    (before,) = read(feed, mcm({"rc": [{"id": 1, "ltp": 3}]}, pt=PT + 9))
+    after = read(feed, mcm({"marketDefinition": definition("CLOSED", ("WINNER", "LOSER"))}, pt=PT + 5))
+    assert {message.occurred_at for message in after} == {before.occurred_at}
 
 
 def test_an_events_id_may_be_a_number() -> None:

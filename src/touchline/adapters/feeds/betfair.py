@@ -9,6 +9,8 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
+import msgspec
+
 from touchline.adapters.feeds.betfair_lines import (
     LEVELS_MAX,
     RUNNERS_MAX,
@@ -151,7 +153,18 @@ class _Market:
     told: tuple[object, ...] = ()  # status, bet delay, name and type, as the last odds change had them
     told_selections: dict[SelectionId, PricedSelection] = field(default_factory=dict)
     settled: Results | None = None
+    pt: int = 0
     sequence: int = 0
+
+    def advance(self, pt: int) -> int:
+        """Return the time of a change published at `pt`: a clock that goes back must not make its news old."""
+        self.pt = max(self.pt, pt)
+        return self.pt
+
+    def define(self, definition: Definition) -> None:
+        """Replace the definition; a market stays with the event that it was first told of."""
+        first = definition if self.definition is None else self.definition
+        self.definition = msgspec.structs.replace(definition, event=first.event)
 
     def message_id(self, pt: int) -> MessageId:
         """Return the id of the market's next message."""
@@ -212,8 +225,6 @@ class BetfairFeed:
                 raise BadLine(f"more than {MARKETS_MAX} markets in one recording")
             market = self._markets[market_id] = _Market(market_id)
         if definition is not None:
-            if market.definition is not None and definition.event_id != market.definition.event_id:
-                raise BadLine(f"market {market_id} has moved to another event")
             keys = {selection_id(runner.id, runner.hc) for runner in definition.runners}
             if len(keys | market.told_selections.keys()) > RUNNERS_MAX:
                 raise BadLine(f"market {market_id} has had more than {RUNNERS_MAX} runners")
@@ -228,10 +239,11 @@ class BetfairFeed:
                 market.prices.setdefault(key, _Prices()).apply(runner)
         if change.market_definition is not None:
             self.stats.market_ids.add(market.market_id)
-            market.definition = change.market_definition
+            market.define(change.market_definition)
         if market.definition is None:
             self.stats.unplaced += 1
             return
+        pt = market.advance(pt)
         at = time_of_ms(pt)
         event = self._place(market, market.definition)
         if change.market_definition is not None and event.open_markets:
@@ -261,7 +273,8 @@ class BetfairFeed:
             yield RollbackBetSettlement(
                 message_id=market.message_id(pt), occurred_at=at, event_id=event_id, market_id=market.market_id
             )
-        yield from _odds_change(market, definition, selections, pt, at)
+        if market.settled is None:  # on a decided market nothing is priced, and nothing counts as told
+            yield from _odds_change(market, definition, selections, pt, at)
         if results is not None and results != market.settled:
             self.stats.settled += market.settled is None
             market.settled = results

@@ -51,7 +51,9 @@ def _each_way(definition: Definition, runner: Runner) -> Outcome:
     """
     divisor = Fraction(definition.each_way_divisor or 1)
     place = _share(definition, "WINNER", "PLACED")
-    won = Fraction(runner.status == "WINNER")
+    won = Fraction(0)
+    if runner.status == "WINNER":  # `numberOfWinners` counts the places: one wins, more tie
+        won = Fraction(1, sum(each.status == "WINNER" for each in definition.runners))
     fixed = place * (divisor - 1) / (2 * divisor)
     on_odds = won / 2 + place / (2 * divisor)
     return Outcome(BetResult.WON, void_factor=fixed, dead_heat_factor=on_odds / (1 - fixed))
