@@ -180,6 +180,34 @@ def test_the_order_of_specifiers_says_nothing(said, order: str) -> None:
     assert rollback.market_id == "sr:match:42:5:game=3|set=2"
 
 
+@pytest.mark.parametrize(("tag", "prefix"), [('xmlns="urn:x"', ""), ('xmlns:u="urn:x"', "u:")])
+def test_a_namespace_says_nothing(said, tag: str, prefix: str) -> None:
+    text = (
+        f'<odds_change {EVENT}><sport_event_status status="1" home_score="1" away_score="0">'
+        '<clock match_time="3:00"/></sport_event_status><odds><market id="1"><outcome id="9" odds="2.5"/></market>'
+        "</odds></odds_change>"
+    )
+    named = text.replace("</", "\0").replace("<", f"<{prefix}").replace("\0", f"</{prefix}")
+    _, bare = said(text)
+    _, (fixture, change) = said(named.replace(EVENT, f"{EVENT} {tag}", 1))
+    assert (fixture.score, fixture.clock, change.selections) == ("1-0", "3:00", bare[1].selections)
+
+
+@pytest.mark.parametrize("factor", ["0.333333", "0.3333333333333333", "0.166666666666666657", "1.0", "1e-1"])
+def test_factors_are_exact_as_written(said, factor: str) -> None:
+    _, (settlement,) = said(
+        f'<bet_settlement {EVENT}><outcomes><market id="1"><outcome id="1" result="1" void_factor="0.5" '
+        f'dead_heat_factor="{factor}"/></market></outcomes></bet_settlement>'
+    )
+    assert settlement.results == {"1": Outcome(BetResult.WON, Fraction(1, 2), Fraction(factor))}
+
+
+@pytest.mark.parametrize("name", ["player_profile", "producers", "fixture_changes", "void_reasons_descriptions"])
+def test_an_answer_of_the_feeds_api_is_counted_by_name(said, name: str) -> None:
+    feed, messages = said(f'<{name} xmlns="urn:x" generated_at="2019-08-20T12:35:11+00:00"><market/></{name}>')
+    assert (messages, feed.stats.other_documents, feed.stats.malformed.count) == ([], {name: 1}, 0)
+
+
 def test_ids_are_brought_into_the_platforms_alphabet(said) -> None:
     specifiers = ["name=a b", "name=a_b", "name=" + "x" * 300, "name=" + "x" * 301]
     markets = "".join(f'<market id="5" specifiers="{each}"/>' for each in specifiers)
@@ -202,6 +230,8 @@ CANCEL = f'<bet_cancel {EVENT}>\n  <market id="1"/>\n</bet_cancel>'
         f"{ALIVE}\r\n{STOP}\r\n{CANCEL}".replace("\n ", "\r\n "),
         f"{ALIVE}\n{STOP}\n" + CANCEL.replace("\n", ""),
         f"\ufeff{ALIVE}\n{STOP}\n{CANCEL}",
+        f"<!-- one\nover two lines -->\n{ALIVE}\n<!-- two -->\n{STOP}\n<?note x?>\n{CANCEL}\n<!-- the end -->\n",
+        f'<!-- one -->\n<?xml version="1.0"?>\n<!-- two -->\n{ALIVE}\n<!-- three -->{STOP}\n{CANCEL}',
     ],
     ids=[
         "one after another",
@@ -211,6 +241,8 @@ CANCEL = f'<bet_cancel {EVENT}>\n  <market id="1"/>\n</bet_cancel>'
         "windows",
         "one a line",
         "byte order mark",
+        "comments between",
+        "comments around a declaration",
     ],
 )
 def test_documents_follow_one_another(said, text: str) -> None:
@@ -231,6 +263,7 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
         (b"\xff\xfe<\x00a\x00", "line 1: no XML document"),
         (f"<alive {AT}", "line 1: the document does not end"),
         (f"<bet_stop {EVENT}>", "line 1: the document does not end"),
+        (f"<!-- <bet_stop {EVENT}>", "line 1: the document does not end"),
         (f"<alive {AT} {AT}/>", "line 1: no XML document: duplicate attribute"),
         (f"<bet_stop {EVENT}><x></bet_stop>", "line 1: no XML document: mismatched tag"),
         (f"{BOMB}{ALIVE}", "line 1: no XML document"),
@@ -259,6 +292,12 @@ BOMB = '<!DOCTYPE x [<!ENTITY a "aaaa"><!ENTITY b "&a;&a;&a;">]>'
             'dead_heat_factor="0"/></market></bet_settlement>',
             "dead_heat_factor is 0",
         ),
+        (
+            f'<bet_settlement {EVENT}><market id="1"><outcome id="1" result="1" '
+            'dead_heat_factor="0.3333333333333333333"/></market></bet_settlement>',
+            "of at most 18 places",
+        ),
+        ("<!-- \n" * 200, "line 1: the first tag does not end"),
         ("<alive\n" + "a=''\n" * 200, "line 1: the first tag does not end"),
     ],
 )

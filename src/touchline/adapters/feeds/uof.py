@@ -35,6 +35,7 @@ from touchline.core.market import MarketStatus, SelectionStatus
 from touchline.core.settlement import VOIDED, Outcome
 
 SELECTIONS_MAX: Final = 1_000
+FACTOR_PLACES_MAX: Final = 18  # the wire's; a double has 17 digits
 MARKETS_COUNTED_MAX: Final = 100_000
 STATUS_OF: Final = {
     "1": MarketStatus.ACTIVE,
@@ -63,7 +64,38 @@ EVENT_STATUS_OF: Final = {
     "abandoned": EventStatus.ENDED,
 }
 FIXTURE_CANCELLED: Final = "3"
-SAYS_NOTHING: Final = frozenset({"snapshot_complete", "market_descriptions"})
+# The API's answers beside the feed: descriptions, profiles, schedules. None prices or decides anything.
+SAYS_NOTHING: Final = frozenset(
+    {
+        "snapshot_complete",
+        "response",
+        "market_descriptions",
+        "variant_descriptions",
+        "void_reasons_descriptions",
+        "betstop_reasons_descriptions",
+        "betting_status_descriptions",
+        "match_status_descriptions",
+        "producers",
+        "bookmaker_details",
+        "sports",
+        "sport_categories",
+        "sport_tournaments",
+        "tournaments",
+        "tournament_info",
+        "tournament_schedule",
+        "schedule",
+        "race_schedule",
+        "fixture_changes",
+        "result_changes",
+        "match_summary",
+        "match_timeline",
+        "stage_summary",
+        "player_profile",
+        "competitor_profile",
+        "simpleteam_profile",
+        "venue_summary",
+    }
+)
 _STRANGE: Final = re.compile(r"[^A-Za-z0-9._:|=/@+-]")
 
 
@@ -103,7 +135,7 @@ class UofFeed:
         """Yield the messages of one document; what can't be used is counted and named in `stats.malformed`."""
         stats = self.stats
         stats.documents += 1
-        name = root.tag.rpartition("}")[2]
+        name = root.tag
         if name in SAYS_NOTHING:
             stats.other_documents[name] = stats.other_documents.get(name, 0) + 1
             return
@@ -267,9 +299,10 @@ def _outcome(outcome: Element) -> Outcome:
 
 def _factor(outcome: Element, name: str, default: str) -> Fraction:
     number = decimal_of(outcome.get(name, default))
-    # Bounded below too: a factor goes over the wire as a fraction of at most nine digits.
-    if number is None or not 0 <= number <= 1 or number != round(number, 8):
-        raise BadDocument(f"{name} {outcome.get(name)!r} is no number from 0 to 1 of at most eight places")
+    if number is None or not 0 <= number <= 1 or number != round(number, FACTOR_PLACES_MAX):
+        raise BadDocument(
+            f"{name} {outcome.get(name)!r} is no number from 0 to 1 of at most {FACTOR_PLACES_MAX} places"
+        )
     return Fraction(number)
 
 
@@ -306,14 +339,14 @@ def _fixture_change(document: _Document) -> FixtureChange:
 
 
 def _fixture(document: _Document) -> FixtureChange:
-    fixture = document.root.find("{*}fixture")
+    fixture = document.root.find("fixture")
     if fixture is None:
         raise BadDocument("fixtures_fixture without a fixture")
     sides = {
-        side.get("qualifier"): side.get("name", "") for side in fixture.iterfind("{*}competitors/{*}competitor")
+        side.get("qualifier"): side.get("name", "") for side in fixture.iterfind("competitors/competitor")
     }
-    tournament = fixture.find("{*}tournament")
-    sport = fixture.find("{*}tournament/{*}sport")
+    tournament = fixture.find("tournament")
+    sport = fixture.find("tournament/sport")
     return FixtureChange(
         message_id=document.message_id(),
         occurred_at=document.at,

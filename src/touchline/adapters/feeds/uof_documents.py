@@ -14,7 +14,9 @@ from touchline.adapters.feeds.recordings import Malformed, Recording
 DOCUMENT_BYTES_MAX: Final = 8 * 1024 * 1024
 ROOT_TAG_LINES_MAX: Final = 100
 _DECLARATION: Final = re.compile(r"\s*<\?xml[^>]*\?>")
-_ROOT: Final = re.compile(r"\s*<([A-Za-z_][A-Za-z0-9_.:-]*)")
+# What may stand before the first tag: the declaration, comments, processing instructions.
+_PROLOGUE: Final = re.compile(r"(?:\s++|<!--.*?-->|<\?.*?\?>)*+", re.DOTALL)
+_ROOT: Final = re.compile(r"<([A-Za-z_][A-Za-z0-9_.:-]*)")
 _DOCTYPE: Final = re.compile(r"<!(?!--|\[CDATA\[)")
 
 
@@ -28,8 +30,8 @@ def documents(recording: Recording, malformed: Malformed) -> Iterator[tuple[str,
     began = size = 0
     end = b""
     for number, line in recording.lines(malformed):
-        if lines and line.lstrip().startswith(b"<?xml"):
-            malformed.note(f"line {began}", "the document does not end")
+        if line.lstrip().startswith(b"<?xml"):
+            _note_unended(lines, began, malformed)
             lines = []
         if not lines:
             began, size, end = number, 0, b""
@@ -46,15 +48,23 @@ def documents(recording: Recording, malformed: Malformed) -> Iterator[tuple[str,
         except BadDocument as wrong:
             malformed.note(f"line {began}", wrong)
         lines = []
-    if lines:
+    _note_unended(lines, began, malformed)
+
+
+def _note_unended(lines: list[bytes], began: int, malformed: Malformed) -> None:
+    if _without_prologue(lines):
         malformed.note(f"line {began}", "the document does not end")
+
+
+def _without_prologue(lines: list[bytes]) -> str:
+    return _PROLOGUE.sub("", b"".join(lines).decode("utf-8", "replace"), count=1)
 
 
 def _end_of_document(lines: list[bytes]) -> bytes:
     """Return what the last line ends with, the root's end tag or "/>"; empty while the root's tag is not whole."""
-    text = _DECLARATION.sub("", b"".join(lines).decode("utf-8", "replace"), count=1)
+    text = _without_prologue(lines)
     root = _ROOT.match(text)
-    if text.strip() and root is None:
+    if text and root is None and not text.startswith(("<!--", "<?")):
         raise BadDocument("no XML document")
     tag, whole, _ = text.partition(">")
     if root is not None and whole:
@@ -65,7 +75,7 @@ def _end_of_document(lines: list[bytes]) -> bytes:
 
 
 def _parsed(text: bytes) -> Element:
-    """Return the root of a document.
+    """Return the root of a document, its tags without their namespaces.
 
     Read as UTF-8 whatever it declares, so that a document type can't hide in another encoding.
     """
@@ -73,6 +83,9 @@ def _parsed(text: bytes) -> Element:
         plain = text.decode()
         if _DOCTYPE.search(plain):
             raise BadDocument("a document type is not read")
-        return fromstring(_DECLARATION.sub("", plain, count=1))  # noqa: S314  # no document type, so no entities
+        root = fromstring(_DECLARATION.sub("", plain, count=1))  # noqa: S314  # no document type, so no entities
     except (ParseError, ValueError) as wrong:
         raise BadDocument(f"no XML document: {wrong}") from None
+    for element in root.iter():
+        element.tag = element.tag.rpartition("}")[2]
+    return root
