@@ -29,9 +29,9 @@ from touchline.runtime.control import NotRunning, Request, failure_of
 from touchline.runtime.instance import Instance
 from touchline.runtime.launch import Failed, Show, request, running, start_detached, stop
 from touchline.runtime.platform import PartStatus
-from touchline.runtime.process import PartFailed
+from touchline.runtime.process import CannotStart, PartFailed
 from touchline.runtime.role import UnknownRole, run_role
-from touchline.runtime.supervisor import CannotStart, supervise
+from touchline.runtime.supervisor import supervise
 
 app = typer.Typer(
     help="A live sports betting platform.",
@@ -182,6 +182,8 @@ def role(
         run_role(_settings(), name, Listening(port, stream_port))
     except UnknownRole as unknown:
         _refuse(str(unknown))
+    except SettingsWrong as wrong:
+        _refuse(str(wrong))
     except Outage as away:
         _err.print(f"{away}")
         raise typer.Exit(1) from None

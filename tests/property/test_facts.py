@@ -18,15 +18,17 @@ from touchline.core.facts import (
     BetAccepted,
     BetDecided,
     Body,
+    CarriedOver,
     Fact,
     FactKind,
+    FoldedWallet,
     MarketDecided,
     id_of,
     kind_of,
 )
 from touchline.core.funds import FundsMoved
-from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId
-from touchline.core.ledger import TransferKind
+from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId, TransferId
+from touchline.core.ledger import Transfer, TransferKind, Wallet
 from touchline.core.settlement import Outcome, Settlement, SettlementKind
 from touchline.wire.facts_v1 import body_from_wire, body_to_wire, fact_from_wire, fact_to_wire
 
@@ -73,19 +75,31 @@ settlements = st.builds(
     bets_done=numbers,
     finished_at=st.none() | instants,
 )
+moves = st.builds(
+    FundsMoved,
+    move_id=st.uuids(),
+    player_id=ids.map(PlayerId),
+    kind=st.sampled_from(TransferKind),
+    amount_minor=amounts,
+    currency=ids,
+    balance_minor=amounts,
+    idempotency_key=ids,
+    recorded_at=instants,
+)
+transfers = st.builds(
+    Transfer,
+    transfer_id=st.uuids().map(TransferId),
+    kind=st.sampled_from(TransferKind),
+    debit=ids,
+    credit=ids,
+    amount_minor=amounts,
+    currency=ids,
+    bet_id=st.none() | st.uuids().map(BetId),
+    recorded_at=instants,
+)
 bodies: st.SearchStrategy[Body] = st.one_of(
     st.builds(AccountOpened, player_id=ids.map(PlayerId), currency=ids, opened_at=instants),
-    st.builds(
-        FundsMoved,
-        move_id=st.uuids(),
-        player_id=ids.map(PlayerId),
-        kind=st.sampled_from(TransferKind),
-        amount_minor=amounts,
-        currency=ids,
-        balance_minor=amounts,
-        idempotency_key=ids,
-        recorded_at=instants,
-    ),
+    moves,
     st.builds(BetAccepted, bet=bets),
     st.builds(
         BetDecided,
@@ -100,6 +114,15 @@ bodies: st.SearchStrategy[Body] = st.one_of(
         decided_at=instants,
     ),
     st.builds(MarketDecided, event_id=ids.map(EventId), settlement=settlements),
+    st.builds(
+        CarriedOver,
+        player_id=ids.map(PlayerId),
+        part=numbers,
+        wallet=st.none() | st.builds(FoldedWallet, st.builds(Wallet, amounts, amounts), ids, amounts),
+        bet=st.none() | bets,
+        moves=st.lists(moves, max_size=3).map(tuple),
+        transfers=st.lists(transfers, max_size=3).map(tuple),
+    ),
 )
 
 
@@ -119,9 +142,8 @@ def test_a_whole_fact_reads_back_as_it_was_written(fact: Fact) -> None:
 
 
 def test_each_kind_has_a_body_of_its_own() -> None:
-    assert {kind_of(body): type(body) for body in EACH} == dict(
-        zip(FactKind, (AccountOpened, FundsMoved, BetAccepted, BetDecided, MarketDecided), strict=True)
-    )
+    bodies = (AccountOpened, FundsMoved, BetAccepted, BetDecided, MarketDecided, CarriedOver)
+    assert {kind_of(body): type(body) for body in EACH} == dict(zip(FactKind, bodies, strict=True))
 
 
 EACH: list[Body] = [
@@ -154,6 +176,16 @@ EACH: list[Body] = [
             settlement_id=3, market_id=MarketId("m"), kind=SettlementKind.VOID, results={}, requested_at=NOON
         ),
     ),
+    CarriedOver(
+        player_id=ALICE,
+        part=1,
+        wallet=FoldedWallet(Wallet(5, 0), "EUR", 2),
+        transfers=(
+            Transfer(
+                TransferId(UUID(int=3)), TransferKind.DEPOSIT, "cashier", "wallet:alice", 5, "EUR", None, NOON
+            ),
+        ),
+    ),
 ]
 # Written by the first release that kept facts: these bytes are read for ever.
 KEPT = {
@@ -170,6 +202,10 @@ KEPT = {
     b'"decided_at":"2026-03-01T12:00:00Z","result":"won","payout_minor":2500}',
     FactKind.MARKET_DECIDED: b'{"v":1,"event_id":"match-1","settlement_id":3,"market_id":"m","kind":"void",'
     b'"results":{},"requested_at":"2026-03-01T12:00:00Z"}',
+    FactKind.CARRIED_OVER: b'{"v":1,"player_id":"alice","part":1,"wallet":{"balance_minor":5,"debt_minor":0,'
+    b'"currency":"EUR","version":2},"transfers":[{"transfer_id":"00000000-0000-0000-0000-000000000003",'
+    b'"kind":"deposit","debit":"cashier","credit":"wallet:alice","amount_minor":5,"currency":"EUR",'
+    b'"recorded_at":"2026-03-01T12:00:00Z"}]}',
 }
 
 

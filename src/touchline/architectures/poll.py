@@ -4,7 +4,7 @@ The whole composition is on this page: which adapter stands behind which port, a
 """
 
 from collections.abc import AsyncIterator, Callable, Mapping
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from typing import Final
 
@@ -15,10 +15,12 @@ from touchline.adapters.passwords import Passwords
 from touchline.adapters.postgres.accounts import PostgresAccounts
 from touchline.adapters.postgres.activity import read_activity
 from touchline.adapters.postgres.bets import PostgresBets
+from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.migrations import migrate
+from touchline.adapters.postgres.shard_directory import has_facts
 from touchline.architectures.ladder import connect, odds_stores
 from touchline.architectures.parts import Listening, Serve
-from touchline.architectures.settings import Settings
+from touchline.architectures.settings import Settings, SettingsWrong
 from touchline.architectures.wiring import (
     Stores,
     Surroundings,
@@ -31,11 +33,17 @@ from touchline.architectures.wiring import (
     sessions_of,
     watch,
 )
+from touchline.core.errors import Outage
 from touchline.edge.http.platform import Platform
 from touchline.edge.metering import FeedMeters, ServerMeters, SettlementMeters
 from touchline.edge.serving import Work
 from touchline.edge.workers import forget_old_messages, ingest
 from touchline.flows.settle_market import SET_OF_BETS, SettlementWork
+
+GROWN: Final = (
+    "these books have grown into --architecture stream, and poll would move money past their facts:"
+    " run with --architecture stream, or begin new books with --fresh"
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -52,13 +60,18 @@ class Poll:
 
 @asynccontextmanager
 async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
-    """Yield V0 over the servers that `settings` name; `name` is what PostgreSQL shows its connections as."""
+    """Yield V0 over the servers that `settings` name; `name` is what PostgreSQL shows its connections as.
+
+    Raises:
+        SettingsWrong: `stream` has taken these books over.
+    """
     around = Surroundings.fresh()
     clock, meters = around.clock, around.meters
     database = await connect(settings, name, meters)
     sessions = sessions_of(settings)
     watch(meters, settings, database, sessions)
     try:
+        await _refuse_grown(database)
         async with odds_stores(settings, database, clock, meters) as (markets, settlements, odds):
             stores = Stores(
                 markets=markets,
@@ -83,6 +96,12 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
         around.passwords.close()
         await sessions.close()
         await database.close()
+
+
+async def _refuse_grown(database: Database) -> None:
+    with suppress(Outage):  # a process starts while PostgreSQL is away, too
+        if await has_facts(database):
+            raise SettingsWrong([GROWN])
 
 
 def prepare(settings: Settings) -> None:

@@ -20,6 +20,7 @@ from touchline.adapters.kafka.publisher import KafkaPublisher
 from touchline.adapters.ledger_stores import LedgerAccounts, LedgerBets
 from touchline.adapters.odds_restoring import OddsRestoring
 from touchline.adapters.postgres.activity import read_activity
+from touchline.adapters.postgres.archive import PostgresArchiveStore
 from touchline.adapters.postgres.bets import PostgresBets
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.dead_letters import PostgresDeadLetters
@@ -64,7 +65,9 @@ from touchline.edge.push.own_bets import OwnBets
 from touchline.edge.serving import Work
 from touchline.edge.shard_server import ShardServer
 from touchline.edge.workers import forget_old_messages, hear_revocations, ingest
+from touchline.flows.carry_over import carried_over
 from touchline.flows.local_ledger import LocalLedger
+from touchline.flows.rebuild_state import keep_snapshots
 from touchline.flows.record_odds import OddsRecording
 from touchline.flows.relay_facts import FactRelay
 from touchline.flows.serve_board import BoardServing
@@ -132,13 +135,15 @@ def _writer(settings: Settings, stream: Stream, store: PostgresShard) -> ShardWr
 
 
 def prepare(settings: Settings) -> None:
-    """Migrate, make sure of the authority on odds, open the demo accounts, warm the session cache; blocks."""
+    """Migrate, carry over what `poll` left, make sure of the authority on odds, open the demo accounts; blocks."""
     uvloop.run(_prepare(settings))
 
 
 async def _prepare(settings: Settings) -> None:
     await migrate(settings.postgres)
     async with assembled(settings, "prepare") as stream, _recording(settings, stream) as recording:
+        now = stream.around.clock.now()
+        await PostgresArchiveStore(settings.postgres).carry_over(settings.shards, carried_over, now)
         await recording.prepare()
         async with _all_shards(settings, stream) as ledger:
             stream = replace(stream, ledger=ledger)
@@ -260,11 +265,12 @@ async def _serve_writer(settings: Settings, listening: Listening) -> None:
 
 
 def serve_history(settings: Settings, listening: Listening) -> None:
-    """Record what the authority on odds changes until told to stop; blocks."""
+    """Record what the authority on odds changes, and what facts have come to, until told to stop; blocks."""
 
     def works(stream: Stream) -> dict[str, Work]:
         return {
             "history": lambda: _record_odds(settings, stream),
+            "snapshots": lambda: keep_snapshots(PostgresArchiveStore(settings.postgres), stream.around.clock),
             "forgetting": lambda: forget_old_messages(stream.authority, stream.around.clock),
         }
 

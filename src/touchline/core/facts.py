@@ -13,7 +13,7 @@ from zlib import crc32
 from touchline.core.bet import Bet, BetResult, BetStatus
 from touchline.core.funds import FundsMoved
 from touchline.core.ids import BetId, EventId, PlayerId
-from touchline.core.ledger import derived_id
+from touchline.core.ledger import Transfer, Wallet, derived_id
 from touchline.core.settlement import Settlement, SettlementKind
 
 MARKETS_SHARD: Final = 0  # decisions on markets; accounts are in 1 and up
@@ -27,6 +27,7 @@ class FactKind(StrEnum):
     BET_ACCEPTED = "BetAccepted"
     BET_DECIDED = "BetDecided"
     MARKET_DECIDED = "MarketDecided"
+    CARRIED_OVER = "CarriedOver"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -68,7 +69,31 @@ class MarketDecided:
     settlement: Settlement
 
 
-Body = AccountOpened | FundsMoved | BetAccepted | BetDecided | MarketDecided
+@dataclass(frozen=True, slots=True)
+class FoldedWallet:
+    """A wallet, and its version: one more with each fact that changed it."""
+
+    wallet: Wallet
+    currency: str
+    version: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CarriedOver:
+    """Some of what stood on record of a player when the log began; his parts together state all of it.
+
+    A bet is as it stood, whether open or decided, with the transfers that it had caused.
+    """
+
+    player_id: PlayerId
+    part: int
+    wallet: FoldedWallet | None = None
+    bet: Bet | None = None
+    moves: tuple[FundsMoved, ...] = ()
+    transfers: tuple[Transfer, ...] = ()
+
+
+Body = AccountOpened | FundsMoved | BetAccepted | BetDecided | MarketDecided | CarriedOver
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,6 +126,8 @@ def id_of(body: Body) -> UUID:
             return derived_id(f"opened/{body.player_id}")
         case MarketDecided():
             return derived_id(f"market/{body.settlement.settlement_id}")
+        case CarriedOver():
+            return derived_id(f"carried/{body.player_id}/{body.part}")
 
 
 def player_of(body: Body) -> PlayerId:
@@ -120,6 +147,7 @@ _KINDS: Final[dict[type, FactKind]] = {
     BetAccepted: FactKind.BET_ACCEPTED,
     BetDecided: FactKind.BET_DECIDED,
     MarketDecided: FactKind.MARKET_DECIDED,
+    CarriedOver: FactKind.CARRIED_OVER,
 }
 
 

@@ -11,22 +11,21 @@ from typing import Final
 from touchline.core.batch import ExposureMoved, Place
 from touchline.core.bet import Bet, BetStatus
 from touchline.core.errors import Fault
-from touchline.core.facts import AccountOpened, BetAccepted, BetDecided, Body, MarketDecided
+from touchline.core.facts import (
+    AccountOpened,
+    BetAccepted,
+    BetDecided,
+    Body,
+    CarriedOver,
+    FoldedWallet,
+    MarketDecided,
+)
 from touchline.core.funds import FundsMoved
 from touchline.core.ids import BetId, PlayerId
 from touchline.core.ledger import STAKES, Cause, Posting, TransferKind, Wallet, deposit, withdrawal
 from touchline.core.settlement import ROLLBACKS, BetMove, close_bet, reopen_bet
 
 UNLIMITED_MINOR: Final = 10**18
-
-
-@dataclass(frozen=True, slots=True)
-class FoldedWallet:
-    """A wallet, and its version: one more with each fact that changed it."""
-
-    wallet: Wallet
-    currency: str
-    version: int
 
 
 @dataclass(slots=True)
@@ -55,11 +54,27 @@ class Fold:
                 return self._decide(body)
             case MarketDecided():
                 return None  # it moves no money; those of its bets do
+            case CarriedOver():
+                self._carry(body)
+                return None  # what it tells of was moved before
 
     def _open(self, opened: AccountOpened) -> None:
         if opened.player_id in self.wallets:
             raise Fault(f"the account of {opened.player_id} is opened twice")
         self.wallets[opened.player_id] = FoldedWallet(Wallet(0), opened.currency, 1)
+
+    def _carry(self, carried: CarriedOver) -> None:
+        bet = carried.bet
+        if carried.wallet is not None:
+            if carried.player_id in self.wallets:
+                raise Fault(f"the account of {carried.player_id} is carried over, and was there before")
+            self.wallets[carried.player_id] = carried.wallet
+        if bet is not None:
+            if bet.bet_id in self.bets:
+                raise Fault(f"bet {bet.bet_id} is carried over, and was there before")
+            self.bets[bet.bet_id] = bet
+            if bet.status is BetStatus.PLACED:
+                self._expose(bet)
 
     def _move(self, moved: FundsMoved) -> Posting:
         post = deposit if moved.kind is TransferKind.DEPOSIT else withdrawal
@@ -125,8 +140,7 @@ def bets_of(bodies: Iterable[Body]) -> dict[BetId, Bet]:
     """Return bets as facts about them leave them, whatever their players' wallets held."""
     fold = Fold()
     for body in bodies:
-        if isinstance(body, BetAccepted):
-            bet = body.bet
+        if isinstance(body, BetAccepted | CarriedOver) and (bet := body.bet) is not None:
             fold.wallets.setdefault(bet.player_id, FoldedWallet(Wallet(UNLIMITED_MINOR), bet.currency, 1))
         fold.add(body)
     return fold.bets

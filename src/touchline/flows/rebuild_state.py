@@ -5,6 +5,7 @@ open, however many facts there are.
 """
 
 import asyncio
+import logging
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from touchline.core.batch import ExposureMoved, Place
 from touchline.core.errors import Fault
-from touchline.core.facts import BetAccepted, BetDecided, Fact, player_of
+from touchline.core.facts import BetAccepted, BetDecided, CarriedOver, Fact, player_of
 from touchline.core.folding import Fold, bets_of
 from touchline.core.funds import FundsMoved
 from touchline.core.ids import PlayerId
@@ -23,6 +24,8 @@ from touchline.wire.snapshots_v1 import canonical
 SNAPSHOT_FACTS: Final = 100_000  # between two snapshots of a shard
 SNAPSHOT_LOOK_S: Final = 30.0
 TOLD_MAX: Final = 100  # differences, of all that there are
+
+_log = logging.getLogger("touchline.snapshots")
 
 
 @dataclass(slots=True)
@@ -103,8 +106,10 @@ async def current(archive: Archive, shard: int) -> Snapshot:
 
 async def _recall(archive: Archive, snapshot: Snapshot, shard: int, facts: Sequence[Fact]) -> None:
     """Bring back those decided bets that `facts` take back: a snapshot holds the open ones only."""
-    accepted = {fact.body.bet.bet_id for fact in facts if isinstance(fact.body, BetAccepted)}
-    decided = {fact.body.bet_id for fact in facts if isinstance(fact.body, BetDecided)}
+    bodies = [fact.body for fact in facts]
+    told = [body.bet for body in bodies if isinstance(body, BetAccepted | CarriedOver)]
+    accepted = {bet.bet_id for bet in told if bet is not None}
+    decided = {body.bet_id for body in bodies if isinstance(body, BetDecided)}
     missing = decided - accepted - set(snapshot.fold.bets)
     if missing:
         earlier = await archive.facts_of_bets(shard, missing, facts[0].seq)
@@ -127,6 +132,9 @@ async def _folded(
             state.transfers += posting.transfers
         if isinstance(fact.body, FundsMoved):
             state.moves.append(fact.body)
+        elif isinstance(fact.body, CarriedOver):
+            state.moves += fact.body.moves
+            state.transfers += fact.body.transfers
     if state.player_id:
         yield _whole(state, fold)
 
@@ -206,19 +214,28 @@ async def rebuild(store: ArchiveStore) -> Rewritten:
 async def take_snapshot(store: ArchiveStore, shard: int, at: datetime, every: int = SNAPSHOT_FACTS) -> bool:
     """Keep a snapshot of a shard if at least `every` facts have come since the newest; tells whether it did."""
     async with store.reading() as archive:
-        newest = await archive.newest_snapshot(shard)
-        if archive.shards[shard] - (1 if newest is None else newest.next_seq) < every:
+        if not await _due(archive, shard, every):
             return False
         snapshot = await current(archive, shard)
     await store.keep_snapshot(shard, snapshot, at)
     return True
 
 
+async def _due(archive: Archive, shard: int, every: int) -> bool:
+    return archive.shards[shard] - await archive.snapshot_at(shard) >= every
+
+
 async def keep_snapshots(store: ArchiveStore, clock: Clock, every: int = SNAPSHOT_FACTS) -> None:
-    """Keep a snapshot of each shard whenever `every` more facts have come, for ever."""
+    """Keep a snapshot of each shard whenever `every` more facts have come, for ever.
+
+    A shard whose facts can't be folded gets none: that is told in the log, and holds nothing else up.
+    """
     while True:
         async with store.reading() as archive:
-            shards = tuple(archive.shards)
-        for shard in shards:
-            await take_snapshot(store, shard, clock.now(), every)
+            due = [shard for shard in archive.shards if await _due(archive, shard, every)]
+        for shard in due:
+            try:
+                await take_snapshot(store, shard, clock.now(), every)
+            except Fault as fault:
+                _log.error("shard %d has no new snapshot, see `touchline rebuild --verify`: %s", shard, fault)
         await asyncio.sleep(SNAPSHOT_LOOK_S)

@@ -3,7 +3,7 @@
 Any method may raise `Outage` or `Fault`, as in `touchline.ports`.
 """
 
-from collections.abc import AsyncIterator, Collection, Mapping, Sequence
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass, field
 from datetime import datetime
@@ -11,8 +11,8 @@ from typing import Final, Protocol
 
 from touchline.core.batch import ExposureMoved, Place
 from touchline.core.bet import Bet
-from touchline.core.facts import Fact
-from touchline.core.folding import Fold, FoldedWallet
+from touchline.core.facts import Body, Fact, FoldedWallet
+from touchline.core.folding import Fold
 from touchline.core.funds import FundsMoved
 from touchline.core.ids import BetId, PlayerId
 from touchline.core.ledger import Transfer
@@ -61,6 +61,9 @@ class Archive(Protocol):
     async def facts_of_bets(self, shard: int, bet_ids: Collection[BetId], before: int) -> Sequence[Fact]:
         """Return the facts about some bets that stand before a place, in order."""
 
+    async def snapshot_at(self, shard: int) -> int:
+        """Return where a shard's newest snapshot ends, that is its `next_seq`; 1 where there is none."""
+
     async def newest_snapshot(self, shard: int) -> Snapshot | None:
         """Return a shard's newest snapshot, None where there is none."""
 
@@ -79,6 +82,18 @@ class ArchiveStore(Protocol):
 
     async def keep_snapshot(self, shard: int, snapshot: Snapshot, at: datetime) -> None:
         """Keep a snapshot; older ones of the shard are dropped."""
+
+    async def carry_over(
+        self, shards: int, carried: Callable[[PlayerState], Iterable[Body]], at: datetime
+    ) -> int:
+        """Record what `carried` makes of each player on record, where no fact of an account is; returns how many.
+
+        All of it is one transaction, in which nobody else writes the tables. `shards` is how many the books get
+        where they are in none yet.
+
+        Raises:
+            Outage: somebody else writes the books; stop him first.
+        """
 
     def held(self) -> AbstractAsyncContextManager[None]:
         """Keep every shard from being written by anybody else until the end of the block.

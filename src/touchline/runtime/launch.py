@@ -20,8 +20,8 @@ from touchline.runtime.control import Answer, Failure, NotRunning, Request, ask,
 from touchline.runtime.instance import Instance, end_stale, forget_instance, is_running, read_instance
 from touchline.runtime.keeper import Notice, Tell
 from touchline.runtime.platform import PartStatus
-from touchline.runtime.process import PartFailed, tail
-from touchline.runtime.supervisor import LOG_FILE, CannotStart, own, supervise
+from touchline.runtime.process import CannotStart, PartFailed, tail
+from touchline.runtime.supervisor import LOG_FILE, own, supervise
 
 DOWN_TIMEOUT_S: Final = 120
 

@@ -30,6 +30,10 @@ _PR_SET_PDEATHSIG: Final = 1
 _LIBC: Final = ctypes.CDLL(None, use_errno=True) if sys.platform == "linux" else None
 
 
+class CannotStart(Exception):
+    """The platform can't be started as asked; the message is one clear line."""
+
+
 class PartFailed(Exception):
     """A part did not start: which, why, the end of its log, and what to do about it."""
 

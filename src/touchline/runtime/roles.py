@@ -14,10 +14,11 @@ from touchline.architectures.parts import PREPARE, Process
 from touchline.architectures.settings import Settings, to_environ
 from touchline.runtime.addresses import free_port
 from touchline.runtime.probes import answers
-from touchline.runtime.process import Child, PartFailed, Program, ending, ready, start
+from touchline.runtime.process import CannotStart, Child, PartFailed, Program, ending, ready, start, tail
 
 READY_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 25
+REFUSED: Final = 2  # the exit status of a role that was asked for wrongly
 
 
 class RolePart:
@@ -50,6 +51,7 @@ async def prepare(settings: Settings) -> None:
     """Bring the servers into the state that this code needs: the schema, the demo accounts, a warm cache.
 
     Raises:
+        CannotStart: what is there is not for what was asked.
         PartFailed: it could not be done.
     """
     log = settings.data_dir / "logs" / f"{PREPARE}.log"
@@ -59,6 +61,8 @@ async def prepare(settings: Settings) -> None:
     except BaseException:
         await child.stop()
         raise
+    if status == REFUSED:
+        raise CannotStart(tail(log).splitlines()[-1])
     if status != 0:
         raise PartFailed(
             PREPARE,

@@ -26,7 +26,7 @@ from touchline.runtime.keeper import Notice, Tell
 from touchline.runtime.ladder import missing_part
 from touchline.runtime.platform import Platform
 from touchline.runtime.postgres import PostgresServer
-from touchline.runtime.process import PartFailed, trim
+from touchline.runtime.process import CannotStart, PartFailed, trim
 from touchline.runtime.valkey import ValkeyServer
 
 LOCK_FILE: Final = "lock"
@@ -35,17 +35,13 @@ RUN_DIR_PREFIX: Final = "touchline-"
 _LOG: Final = logging.getLogger("touchline.supervisor")
 
 
-class CannotStart(Exception):
-    """The platform can't be started as asked; the message is one clear line."""
-
-
 async def supervise(settings: Settings, *, fresh: bool, tell: Tell, ready: Callable[[Instance], None]) -> None:
     """Start the platform, call `ready` once clients are served, and keep it running until told to stop.
 
     It is told by SIGINT, SIGTERM or `control`. `fresh` forgets every bet, price and account first.
 
     Raises:
-        CannotStart: another one runs in this data directory, or the port is taken.
+        CannotStart: another one runs in this data directory, the port is taken, or the books are not for it.
         PartFailed: a part did not come up; everything is stopped again.
     """
     data_dir = own(settings.data_dir)

@@ -18,14 +18,16 @@ from touchline.core.facts import (
     BetAccepted,
     BetDecided,
     Body,
+    CarriedOver,
     Fact,
     FactKind,
+    FoldedWallet,
     MarketDecided,
     kind_of,
 )
 from touchline.core.funds import FundsMoved
-from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId
-from touchline.core.ledger import TransferKind
+from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId, TransferId
+from touchline.core.ledger import Transfer, TransferKind, Wallet
 from touchline.core.settlement import Settlement, SettlementKind
 from touchline.wire.feed_v1 import OutcomeV1, outcome_from_wire, outcome_to_wire
 
@@ -113,6 +115,39 @@ class MarketDecidedV1(_Body, frozen=True, kw_only=True):
     finished_at: datetime | None = None
 
 
+class WalletV1(msgspec.Struct, frozen=True):
+    """See `core.facts.FoldedWallet`; amounts in minor units."""
+
+    balance_minor: int
+    debt_minor: int
+    currency: str
+    version: int
+
+
+class TransferV1(msgspec.Struct, frozen=True, omit_defaults=True):
+    """See `core.ledger.Transfer`; the amount in minor units."""
+
+    transfer_id: UUID
+    kind: TransferKind
+    debit: str
+    credit: str
+    amount_minor: int
+    currency: str
+    recorded_at: datetime
+    bet_id: UUID | None = None
+
+
+class CarriedOverV1(_Body, frozen=True, kw_only=True):
+    """See `core.facts.CarriedOver`."""
+
+    player_id: PlayerId
+    part: int
+    wallet: WalletV1 | None = None
+    bet: BetAcceptedV1 | None = None
+    moves: tuple[FundsMovedV1, ...] = ()
+    transfers: tuple[TransferV1, ...] = ()
+
+
 class FactV1(msgspec.Struct, frozen=True):
     """A fact outside the database, whole; its body is as it is kept there."""
 
@@ -190,6 +225,50 @@ def _market_from_wire(wire: MarketDecidedV1) -> MarketDecided:
     return MarketDecided(event_id=wire.event_id, settlement=Settlement(**fields))
 
 
+def _carried_to_wire(carried: CarriedOver) -> CarriedOverV1:
+    held = carried.wallet
+    return CarriedOverV1(
+        v=1,
+        player_id=carried.player_id,
+        part=carried.part,
+        wallet=None
+        if held is None
+        else WalletV1(held.wallet.balance_minor, held.wallet.debt_minor, held.currency, held.version),
+        bet=None if carried.bet is None else _bet_to_wire(BetAccepted(bet=carried.bet)),
+        moves=tuple(_MOVED.to_wire(moved) for moved in carried.moves),  # type: ignore[misc]  # its own struct
+        transfers=tuple(
+            TransferV1(**{name: getattr(transfer, name) for name in TransferV1.__struct_fields__})
+            for transfer in carried.transfers
+        ),
+    )
+
+
+def _carried_from_wire(wire: CarriedOverV1) -> CarriedOver:
+    held = wire.wallet
+    return CarriedOver(
+        player_id=wire.player_id,
+        part=wire.part,
+        wallet=None
+        if held is None
+        else FoldedWallet(Wallet(held.balance_minor, held.debt_minor), held.currency, held.version),
+        bet=None if wire.bet is None else _bet_from_wire(wire.bet).bet,
+        moves=tuple(FundsMoved(**_fields(moved)) for moved in wire.moves),
+        transfers=tuple(
+            Transfer(
+                transfer_id=TransferId(one.transfer_id),
+                kind=one.kind,
+                debit=one.debit,
+                credit=one.credit,
+                amount_minor=one.amount_minor,
+                currency=one.currency,
+                bet_id=None if one.bet_id is None else BetId(one.bet_id),
+                recorded_at=one.recorded_at,
+            )
+            for one in wire.transfers
+        ),
+    )
+
+
 def _fields(wire: _Body) -> dict[str, Any]:
     return {name: getattr(wire, name) for name in wire.__struct_fields__ if name != "v"}
 
@@ -204,12 +283,14 @@ def _alike(body: type[Any], struct: type[Any]) -> _Form:
     return _Form(body, struct, to_wire, lambda wire: body(**_fields(wire)))
 
 
+_MOVED: Final = _alike(FundsMoved, FundsMovedV1)
 _FORMS: Final = {
     FactKind.ACCOUNT_OPENED: _alike(AccountOpened, AccountOpenedV1),
-    FactKind.FUNDS_MOVED: _alike(FundsMoved, FundsMovedV1),
+    FactKind.FUNDS_MOVED: _MOVED,
     FactKind.BET_ACCEPTED: _Form(BetAccepted, BetAcceptedV1, _bet_to_wire, _bet_from_wire),
     FactKind.BET_DECIDED: _alike(BetDecided, BetDecidedV1),
     FactKind.MARKET_DECIDED: _Form(MarketDecided, MarketDecidedV1, _market_to_wire, _market_from_wire),
+    FactKind.CARRIED_OVER: _Form(CarriedOver, CarriedOverV1, _carried_to_wire, _carried_from_wire),
 }
 _TO_WIRE: Final = {form.body: form.to_wire for form in _FORMS.values()}
 _FROM_WIRE: Final = {kind: form.from_wire for kind, form in _FORMS.items()}

@@ -7,8 +7,8 @@ import msgspec
 
 from touchline.core.batch import ExposureMoved
 from touchline.core.errors import Fault
-from touchline.core.facts import BetAccepted, FactKind
-from touchline.core.folding import Fold, FoldedWallet
+from touchline.core.facts import BetAccepted, FactKind, FoldedWallet
+from touchline.core.folding import Fold
 from touchline.core.ids import MarketId, PlayerId, SelectionId
 from touchline.core.ledger import Wallet
 from touchline.wire.facts_v1 import body_from_wire, body_to_wire

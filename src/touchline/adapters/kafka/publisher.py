@@ -12,7 +12,7 @@ from confluent_kafka import KafkaError, Message, Producer
 
 from touchline.adapters.kafka.cluster import FACT_ID, KIND, SHARD, Cluster, Thread, in_our_terms
 from touchline.core.errors import Outage
-from touchline.core.facts import AccountOpened, BetAccepted, Body, Fact, kind_of
+from touchline.core.facts import AccountOpened, BetAccepted, Body, CarriedOver, Fact, kind_of
 from touchline.core.funds import FundsMoved
 from touchline.wire.facts_v1 import fact_to_wire
 
@@ -88,6 +88,12 @@ class KafkaPublisher:
 
 def key_of(body: Body) -> str:
     """Return what facts that are to stay in order have in common: the event, else the player."""
-    if isinstance(body, AccountOpened | FundsMoved):
-        return body.player_id
-    return body.bet.event_id if isinstance(body, BetAccepted) else body.event_id
+    match body:
+        case AccountOpened() | FundsMoved():
+            return body.player_id
+        case BetAccepted():
+            return body.bet.event_id
+        case CarriedOver():
+            return body.player_id if body.bet is None else body.bet.event_id
+        case _:
+            return body.event_id

@@ -3,30 +3,32 @@
 Invariant: what is read is never held whole: the server sorts, and hands out some rows at a time.
 """
 
-from collections.abc import AsyncIterator, Callable, Collection, Mapping, Sequence
+import asyncio
+from collections.abc import AsyncIterator, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from datetime import datetime
 from typing import Any, Final
 
 from touchline.adapters.postgres import shard_columns as columns
+from touchline.adapters.postgres.database import LOCK_TIMEOUT_MS
 from touchline.adapters.postgres.queries import Queries
 from touchline.adapters.postgres.rows import bet_of, fact_of, moved_of, transfer_of, wallet_of
 from touchline.adapters.postgres.shards import connected, in_terms
 from touchline.core.batch import ExposureMoved, Place
 from touchline.core.bet import Bet
 from touchline.core.errors import Outage
-from touchline.core.facts import Fact
-from touchline.core.folding import FoldedWallet
+from touchline.core.facts import Body, Fact, FoldedWallet
 from touchline.core.ids import BetId, MarketId, PlayerId, SelectionId
 from touchline.ports.archive import PAGE_FACTS, PlayerState, Snapshot
 from touchline.wire.snapshots_v1 import snapshot_from_wire, snapshot_to_wire
 
 READ_AT_ONCE: Final = 1_000
 PLAYERS_AT_ONCE: Final = 100  # rewritten in one transaction
+FACTS_AT_ONCE: Final = 1_000  # carried over in one statement
 TIMEOUT_S: Final = 3_600
 NAME: Final = "touchline rebuild"
 _QUERIES: Final = Queries("archive.sql")
-_HOLD: Final = Queries("shards.sql")["hold"]
+_SHARDS: Final = Queries("shards.sql")
 
 
 class PostgresArchiveStore:
@@ -44,13 +46,31 @@ class PostgresArchiveStore:
                     rows = await connection.fetch(_QUERIES["shards"])
                     yield PostgresArchive(connection, {row["shard"]: row["next_seq"] for row in rows})
 
+    async def carry_over(
+        self, shards: int, carried: Callable[[PlayerState], Iterable[Body]], at: datetime
+    ) -> int:
+        """See `ports.ArchiveStore`."""
+        patience = {"lock_timeout": str(LOCK_TIMEOUT_MS)}
+        async with connected(self._dsn, NAME, patience, timeout_s=TIMEOUT_S) as connection:
+            with in_terms():
+                if not await connection.fetchval(_QUERIES["to_carry_over"]):
+                    return 0
+                await connection.execute(_SHARDS["begin"], shards)
+            async with self.held():
+                with in_terms():
+                    async with connection.transaction(isolation="repeatable_read"):
+                        await connection.execute(_QUERIES["keep_writers_out"])  # before it sees anything
+                        if not await connection.fetchval(_QUERIES["to_carry_over"]):
+                            return 0
+                        return await _carry_over(connection, carried, at)
+
     @asynccontextmanager
     async def held(self) -> AsyncIterator[None]:
         """See `ports.ArchiveStore`."""
         async with connected(self._dsn, NAME, timeout_s=TIMEOUT_S) as connection:
             with in_terms():
                 for row in await connection.fetch(_QUERIES["shards"]):
-                    if not await connection.fetchval(_HOLD, row["shard"]):
+                    if not await connection.fetchval(_SHARDS["hold"], row["shard"]):
                         raise Outage(f"shard {row['shard']}: a writer is at work, and its turn")
                     await connection.execute(_QUERIES["fence"], row["shard"])
             yield
@@ -59,7 +79,7 @@ class PostgresArchiveStore:
         """See `ports.ArchiveStore`."""
         async with connected(self._dsn, NAME, timeout_s=TIMEOUT_S) as connection:
             with in_terms():
-                state = snapshot_to_wire(snapshot.fold)
+                state = await asyncio.to_thread(snapshot_to_wire, snapshot.fold)
                 await connection.execute(_QUERIES["keep_snapshot"], shard, snapshot.next_seq, at, state)
 
     async def rewrite(self, states: AsyncIterator[PlayerState]) -> int:
@@ -79,6 +99,28 @@ class PostgresArchiveStore:
             with in_terms():
                 moved = columns.of_exposures(exposures)
                 return int(await connection.fetchval(_QUERIES["rewrite_exposures"], *moved))
+
+
+async def _carry_over(
+    connection: Any, carried: Callable[[PlayerState], Iterable[Body]], at: datetime
+) -> int:
+    rows = await connection.fetch(_QUERIES["shards"])
+    archive = PostgresArchive(connection, {row["shard"]: row["next_seq"] for row in rows})
+    facts, recorded = list[Body](), 0
+    for shard in archive.shards:
+        async for state in archive.states(shard):
+            facts += carried(state)
+            while len(facts) >= FACTS_AT_ONCE:
+                some, facts = facts[:FACTS_AT_ONCE], facts[FACTS_AT_ONCE:]
+                recorded += await _record(connection, shard, some, at)
+        recorded += await _record(connection, shard, facts, at)
+        facts = []
+    return recorded
+
+
+async def _record(connection: Any, shard: int, facts: Sequence[Body], at: datetime) -> int:
+    await connection.execute(_QUERIES["record"], shard, at, *columns.of_facts(facts))
+    return len(facts)
 
 
 async def _rewrite(connection: Any, states: Sequence[PlayerState]) -> int:
@@ -148,6 +190,10 @@ class PostgresArchive:
         """See `ports.Archive`."""
         rows = await self._connection.fetch(_QUERIES["facts_of_bets"], shard, before, list(bet_ids))
         return [fact_of(row) for row in rows]
+
+    async def snapshot_at(self, shard: int) -> int:
+        """See `ports.Archive`."""
+        return int(await self._connection.fetchval(_QUERIES["snapshot_at"], shard) or 1)
 
     async def newest_snapshot(self, shard: int) -> Snapshot | None:
         """See `ports.Archive`."""

@@ -52,6 +52,10 @@ ORDER BY user_id COLLATE "C", transfer_id;
 -- The exposures that are not nothing.
 SELECT * FROM exposures WHERE bets <> 0 OR stakes_minor <> 0 OR liability_minor <> 0;
 
+-- name: snapshot_at
+-- Where a shard's newest snapshot ends.
+SELECT max(next_seq) FROM snapshots WHERE shard = $1;
+
 -- name: newest_snapshot
 -- A shard's newest snapshot.
 SELECT next_seq, state FROM snapshots WHERE shard = $1 ORDER BY next_seq DESC LIMIT 1;
@@ -60,6 +64,25 @@ SELECT next_seq, state FROM snapshots WHERE shard = $1 ORDER BY next_seq DESC LI
 -- Keep a snapshot, and none older.
 WITH older AS (DELETE FROM snapshots WHERE shard = $1 AND next_seq < $2)
 INSERT INTO snapshots (shard, next_seq, taken_at, state) VALUES ($1, $2, $3, $4) ON CONFLICT DO NOTHING;
+
+-- name: to_carry_over
+-- Whether there are accounts, and not one fact of any.
+SELECT EXISTS (SELECT 1 FROM wallets) AND NOT EXISTS (SELECT 1 FROM facts WHERE shard > 0);
+
+-- name: keep_writers_out
+-- Let nobody else write what facts tell of, until the transaction ends.
+LOCK TABLE wallets, bets, funds_moves, transfers, exposures IN SHARE MODE;
+
+-- name: record
+-- Facts in the next places of a shard, told to whoever listens.
+WITH place AS (
+    UPDATE shards SET next_seq = next_seq + cardinality($3::uuid[]) WHERE shard = $1
+    RETURNING next_seq - cardinality($3::uuid[]) AS first_seq, epoch, pg_notify('facts', $1::text)
+)
+INSERT INTO facts (shard, seq, epoch, recorded_at, fact_id, kind, player_id, event_id, bet_id, body)
+SELECT $1, place.first_seq + f.n - 1, place.epoch, $2, f.fact_id, f.kind, f.player_id, f.event_id, f.bet_id, f.body
+FROM place CROSS JOIN unnest($3::uuid[], $4::text[], $5::text[], $6::text[], $7::uuid[], $8::bytea[])
+    WITH ORDINALITY AS f (fact_id, kind, player_id, event_id, bet_id, body, n);
 
 -- name: fence
 -- Let no writer that is at work write any more.

@@ -16,6 +16,7 @@ from touchline.core.facts import (
     BetAccepted,
     BetDecided,
     Body,
+    CarriedOver,
     FactKind,
     MarketDecided,
     id_of,
@@ -159,6 +160,12 @@ _ABOUT: Final[dict[type, Any]] = {
     BetAccepted: lambda fact: (FactKind.BET_ACCEPTED, fact.bet.player_id, fact.bet.event_id, fact.bet.bet_id),
     BetDecided: lambda fact: (FactKind.BET_DECIDED, fact.player_id, fact.event_id, fact.bet_id),
     MarketDecided: lambda fact: (FactKind.MARKET_DECIDED, None, fact.event_id, None),
+    CarriedOver: lambda fact: (
+        FactKind.CARRIED_OVER,
+        fact.player_id,
+        fact.bet and fact.bet.event_id,
+        fact.bet and fact.bet.bet_id,
+    ),
 }
 
 
