@@ -1,8 +1,10 @@
 """Tokens: forged, expired and revoked ones are refused, whatever their header says and whatever is cached."""
 
 import base64
+import hmac
 import json
 import secrets
+import string
 from datetime import timedelta
 from typing import Any
 from uuid import UUID, uuid4
@@ -200,6 +202,13 @@ def test_a_token_of_ours_without_a_claim_is_refused(claim: str) -> None:
         {"iat": "2026-03-01"},
         {"exp": -1},
         {"exp": 10**30},
+        {"exp": str(NOON.timestamp() + 1)},
+        {"exp": True},
+        {"exp": [NOON.timestamp() + 1]},
+        {"exp": float("inf")},
+        {"exp": float("nan")},
+        {"iat": -1},
+        {"nbf": NOON.timestamp() + 1},
         {"admin": True},
     ],
     ids=str,
@@ -226,10 +235,18 @@ def test_a_signed_payload_that_holds_no_claims_is_refused(payload: bytes) -> Non
         {},
         {"alg": "HS256", "crit": ["exp"]},
         {"alg": "HS256", "b64": False, "crit": ["b64"]},
+        {"alg": "HS256", "b64": False},
+        {"alg": "HS256", "crit": []},
+        {"alg": "HS256", "crit": "exp"},
+        {"alg": "HS256", "crit": ["x"], "x": 1},
+        {"alg": "HS256", "kid": 7},
+        {"alg": "hs256"},
+        {"alg": "HS256\x00"},
+        ["HS256"],
     ],
     ids=str,
 )
-def test_a_header_we_never_make_is_refused(header: dict[str, Any]) -> None:
+def test_a_header_we_never_make_is_refused(header: Any) -> None:
     payload = b64(json.dumps(claims()).encode())
     algorithm = jwt.PyJWS().get_algorithm_by_name("HS256")
     signed = f"{b64(json.dumps(header).encode())}.{payload}"
@@ -237,6 +254,27 @@ def test_a_header_we_never_make_is_refused(header: dict[str, Any]) -> None:
     tokens = make(HandClock())
     for token in (f"{signed}.{signature}", f"{signed}.", signed, f"{signed}.AA"):
         assert "not a token of ours" in refusal(tokens, token)
+
+
+@pytest.mark.parametrize("header", [b'{"alg":"HS256","typ":"JWT"}', b'{"alg":"HS256"}'], ids=["ours", "another"])
+def test_only_the_one_spelling_of_a_signature_is_taken_cached_or_not(header: bytes) -> None:
+    """32 bytes leave two bits of the last character unused: set, they are another text of the same bytes."""
+    tokens = make(HandClock())
+    signed = f"{b64(header)}.{b64(json.dumps(claims()).encode())}"
+    signature = b64(hmac.digest(SECRET.encode(), signed.encode(), "sha256"))
+    tokens.verify(f"{signed}.{signature}")
+    letters = string.ascii_uppercase + string.ascii_lowercase + string.digits + "-_"
+    last = letters.index(signature[-1])
+    for unused in (1, 2, 3):
+        same = signature[:-1] + letters[last ^ unused]
+        assert unb64(same) == unb64(signature)
+        assert "not a token of ours" in refusal(tokens, f"{signed}.{same}")
+
+
+@pytest.mark.parametrize("header", [{"jwk": {"kty": "oct", "k": b64(b"x" * 32)}}, {"jku": "http://127.0.0.1/"}])
+def test_a_key_that_a_token_brings_along_is_not_asked(header: dict[str, Any]) -> None:
+    token = jwt.encode(claims(), b"x" * 32, "HS256", headers=header)
+    assert "not a token of ours" in refusal(make(HandClock()), token)
 
 
 @pytest.mark.parametrize("algorithm", ["HS384", "HS512"])
