@@ -61,6 +61,9 @@ def run(
     ] = 0.0,
     generators: Annotated[int, typer.Option(help="Processes of bettors.")] = 2,
     setting: Annotated[list[str] | None, typer.Option(help="NAME=VALUE of the platform; repeatable.")] = None,
+    parameter: Annotated[
+        list[str] | None, typer.Option(help="NAME=VALUE of the scenario, such as seconds=20; repeatable.")
+    ] = None,
     data_dir: Annotated[Path, typer.Option(help="Where the lab's platform keeps everything.")] = DATA_DIR,
     fresh: Annotated[bool, typer.Option("--fresh", help="Begin with empty books.")] = False,
     running: Annotated[
@@ -88,7 +91,8 @@ def run(
         generators=generators,
         running=running,
         fresh=fresh,
-        settings=_settings(setting or []),
+        settings={name.lower().removeprefix("touchline_"): value for name, value in _pairs("setting", setting)},
+        changed=dict(_pairs("parameter", parameter)),
     )
     _tell(_run(asked))
 
@@ -147,14 +151,14 @@ def _numbers(text: str) -> list[int]:
         _refuse(f"--users {text}: numbers with commas between them")
 
 
-def _settings(pairs: list[str]) -> dict[str, str]:
-    """Return the settings that `NAME=VALUE` pairs name; the platform refuses those it does not know."""
-    found = {}
-    for pair in pairs:
+def _pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
+    """Return what `NAME=VALUE` pairs name; whether there is such a name is told by whoever has it."""
+    found = []
+    for pair in given or []:
         name, equals, value = pair.partition("=")
         if not equals:
-            _refuse(f"--setting {pair}: NAME=VALUE")
-        found[name.strip().lower().removeprefix("touchline_")] = value.strip()
+            _refuse(f"--{option} {pair}: NAME=VALUE")
+        found.append((name.strip(), value.strip()))
     return found
 
 

@@ -287,7 +287,7 @@ def settlement_run(path: Path, **changes: Any) -> Path:
 
 
 def ladder_run(path: Path, **changes: Any) -> Path:
-    """A run of V0 and some rungs, each with its own capacity."""
+    """A run of V0, some rungs and V1, each with its own capacity."""
     recorder = Recorder()
     rungs: list[tuple[str, dict[str, str], Model]] = [
         ("V0", {}, Model()),
@@ -298,10 +298,11 @@ def ladder_run(path: Path, **changes: Any) -> Path:
         ("B6 breaker", {"odds_breaker": "true"}, Model(slower=1.01)),
         ("B7 PgBouncer", {"pooler": "pgbouncer"}, Model(capacity=480, slower=1.5)),
         ("all together", {"odds_cache": "redis", "odds_etag": "true"}, Model(capacity=940, odds_changed=0.012)),
+        ("V1", {"architecture": "stream"}, Model(capacity=2_000, odds_changed=0.003)),
     ]
     for name, settings, model in rungs:
         recorder.model = model
-        recorder.step(name, 1000, 15, settings)
+        recorder.step(name, 1000, 15, settings, price_ms=14 if name == "V1" else 1500)
     return recorder.write(path, "ladder", **{"checks": clean(), **changes})
 
 

@@ -100,6 +100,21 @@ def test_the_headline_is_one_sentence_of_what_was_measured(tmp_path: Path, scena
     assert "alert" not in {attributes.get("role") for _, attributes in page.elements}
 
 
+def test_a_ladder_tells_of_v1_beside_the_mitigations_and_is_held_to_the_claims_of_v0(tmp_path: Path) -> None:
+    page = page_of(runs.ladder_run(tmp_path))
+    assert page.headline.endswith("V1 refuses 0 % and shows a new price within 28 ms instead of 3 s.")
+    source = page.source.replace("\u00a0", " ")
+    assert "Nobody polls V1: its prices are pushed." in source
+    assert "claims of the naive architecture" in source
+
+
+def test_the_cost_of_each_fault_stands_before_the_faults(tmp_path: Path) -> None:
+    source = page_of(runs.faults_run(tmp_path)).source.replace("\u00a0", " ")
+    cost = source.index("<h3>What each fault cost</h3>")
+    assert cost < source.index("<h3>PostgreSQL killed")
+    assert "No user saw the other 2." in source[cost:]
+
+
 @pytest.mark.parametrize("scenario", WRITERS)
 def test_every_chart_has_a_title_a_sentence_and_its_numbers(tmp_path: Path, scenario: str) -> None:
     source = page_of(WRITERS[scenario](tmp_path)).source

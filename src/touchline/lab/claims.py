@@ -49,8 +49,8 @@ class Judgement:
 
 
 def claims_of(evidence: Evidence) -> tuple[str, Sequence[Claim]]:
-    """Return what the claims that a run is held to are of, and the claims."""
-    if any(evidence.pushed(step) for step in evidence.steps):
+    """Return what the claims that a run is held to are of, and the claims; a ladder's are those of its foot."""
+    if evidence.run.scenario != "ladder" and any(evidence.pushed(step) for step in evidence.steps):
         return "the streaming architecture", STREAM_CLAIMS
     return "the naive architecture", CLAIMS
 

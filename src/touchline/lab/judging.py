@@ -3,7 +3,7 @@
 Invariant: what is judged is named with the architecture where a run had several.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from fractions import Fraction
 from typing import Final
 
@@ -11,7 +11,7 @@ from touchline.lab.bets_judged import Tolerance
 from touchline.lab.checker import check
 from touchline.lab.generator import REQUEST_TIMEOUT_S, look_up
 from touchline.lab.http_client import HttpClient
-from touchline.lab.records import PRICE, SECONDS, Checks, RuleCheck, Run, Second, read_lines
+from touchline.lab.records import PRICE, SECONDS, Checks, RuleCheck, Second, Step, read_lines
 from touchline.lab.scenario import Lab
 from touchline.lab.stream_judged import judge_pushes
 from touchline.lab.verdicts import Rule
@@ -26,7 +26,7 @@ async def judge(lab: Lab) -> Checks:
     Raises:
         CannotCheck: the books can't be read, or do not come up with the odds.
     """
-    tolerance = Tolerance(odds_pct=_tolerance_pct(lab.run))
+    tolerance = Tolerance(odds_pct=_tolerance_pct(lab.run.settings, lab.run.steps[lab.first_step :]))
     if not lab.pushed:
         return await check(lab.dsn(), lab.history, tolerance)
     checks = await check(lab.dsn(), lab.history, tolerance, stream=await _versions(lab))
@@ -59,10 +59,10 @@ def _prices(lab: Lab) -> Iterable[Second]:
     return (second for second in seconds if second.kind == PRICE and second.step in own)
 
 
-def _tolerance_pct(run: Run) -> Fraction:
-    """Return by how much a price may have moved, at the most lenient of the run's settings."""
+def _tolerance_pct(settings: Mapping[str, str], steps: Iterable[Step]) -> Fraction:
+    """Return by how much a price may have moved, at the most lenient of a platform's settings."""
     name = "odds_tolerance_pct"
-    found = [run.settings.get(name, "0"), *(step.settings.get(name, "0") for step in run.steps)]
+    found = [settings.get(name, "0"), *(step.settings.get(name, "0") for step in steps)]
     return max(Fraction(text) for text in found)
 
 

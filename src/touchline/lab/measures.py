@@ -231,7 +231,7 @@ def pushed_refusals(evidence: Evidence) -> Measured | None:
     """Return the share of bets refused for a moved price, where odds are pushed."""
     pushed = {step.name for step in evidence.steps if evidence.pushed(step)}
     share = refused_share(result for result in evidence.results if result.step in pushed)
-    return None if share is None else Measured(percent(share), "Over the whole run.", holds=share < 0.02)
+    return None if share is None else Measured(percent(share), "Wherever they were pushed.", holds=share < 0.02)
 
 
 def pushed_price_p99_ms(evidence: Evidence) -> Measured | None:

@@ -37,6 +37,7 @@ USERS_MAX: Final = 50_000
 STEPS_MAX: Final = 50
 DB_LATENCY_MS_MAX: Final = 1_000.0
 GENERATORS_MAX: Final = 32
+PARAMETER_MAX: Final = 1_000_000  # of seconds, bets, changes a second
 ACCOUNTS: Final[Mapping[Size, int]] = {"smoke": 20, "full": ACCOUNTS_MAX}
 RUNS: Final = Path("lab-runs")
 FIRST: Final = "poll"  # the architecture that data_dir is of; another keeps its books beside it
@@ -62,16 +63,18 @@ class Asked:
     running: bool = False  # the platform in data_dir runs, and is taken as it is
     fresh: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
+    changed: Mapping[str, str] = field(default_factory=dict)  # parameters that differ from the size's, as text
 
     def problems(self) -> list[str]:
         """Return what is impossible about it."""
         found = []
         if any(not 1 <= users <= USERS_MAX for users in self.users) or len(self.users) > STEPS_MAX:
             found.append(f"--users: up to {STEPS_MAX} numbers from 1 to {USERS_MAX:,}")
-        if self.users and "users" not in self.parameters():
+        if self.users and "users" not in self.scenario.sizes[self.size]:
             found.append(f"--users: {self.scenario.name} has none to choose")
         elif len(self.users) > 1 and not self.scenario.many_users:
             found.append(f"--users: {self.scenario.name} takes one number")
+        found += self._wrong_parameters()
         if not 0 <= self.db_latency_ms <= DB_LATENCY_MS_MAX:
             found.append(f"--db-latency-ms: from 0 to {DB_LATENCY_MS_MAX:g}")
         if not 1 <= self.generators <= GENERATORS_MAX:
@@ -98,7 +101,41 @@ class Asked:
     def parameters(self) -> dict[str, Any]:
         """Return the scenario's parameters."""
         given = {"users": list(self.users)} if self.users else {}
-        return {**self.scenario.sizes[self.size], **given}
+        own = self.scenario.sizes[self.size]
+        changed = {name: read_like(text, own[name]) for name, text in self.changed.items() if name in own}
+        return {**own, **changed, **given}
+
+    def _wrong_parameters(self) -> list[str]:
+        own, found = self.scenario.sizes[self.size], []
+        names = [name for name in own if name != "users"]  # which has an option of its own
+        for name, text in self.changed.items():
+            if name not in names:
+                found.append(f"--parameter {name}: {self.scenario.name} has {', '.join(names)}")
+                continue
+            try:
+                read_like(text, own[name])
+            except ValueError:
+                found.append(f"--parameter {name}={text}: something like {_told(own[name])}")
+        return found
+
+
+def read_like(text: str, own: Any) -> Any:
+    """Return what `text` says as a value of the kind of `own`: a word, a number from 0 on, or a list of these.
+
+    Raises:
+        ValueError: it says none.
+    """
+    if isinstance(own, list):
+        return [read_like(one.strip(), own[0]) for one in text.split(",")]
+    if isinstance(own, str):
+        return text
+    value = type(own)(text)
+    if not 0 <= value <= PARAMETER_MAX:
+        raise ValueError(text)
+    return value
+
+def _told(value: Any) -> str:
+    return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
 
 @dataclass(frozen=True)

@@ -66,7 +66,7 @@ COMPARE: Final = Scenario(
         },
         "full": {
             "users": [400],
-            "seconds": 60,
+            "seconds": 35,
             "warm_s": 6,
             "changes_per_s": [0.1, 0.5, 2.0],
             "bet_interval_s": 10.5,

@@ -1,7 +1,7 @@
-"""The ladder: V0, each mitigation alone, then all together, under one offered load in one run.
+"""The ladder: V0, each mitigation alone, all together, then V1, under the same bettors in one run.
 
 Invariant: a rung differs from the first in the settings it names and in nothing else; what can't be run on this
-machine is on record with the reason.
+machine is on record with the reason. V1's bettors, prices and bets are those of V0, but nobody polls.
 """
 
 from collections.abc import Mapping
@@ -23,9 +23,11 @@ OFF: Final[Mapping[str, str]] = {
     "read_replica": "none",
 }
 LOST, SETTLED, AWAY = "lost_answers", "settlement", "outage"
+TRIED: Final = (LOST, SETTLED, AWAY)
 # What the platform says where it can't have a part.
 ABSENT: Final = ("there is no pgbouncer here", "copies a PostgreSQL of our own")
 ALL: Final = "all together"
+V1: Final = "V1"
 
 
 @dataclass(frozen=True)
@@ -35,32 +37,42 @@ class Rung:
     name: str
     settings: Mapping[str, str] = field(default_factory=dict)
     trials: tuple[str, ...] = ()
+    part: bool = False  # it needs a part that not every machine has
 
 
 RUNGS: Final = (
-    Rung("V0", trials=(LOST, SETTLED, AWAY)),
+    Rung("V0", trials=TRIED),
     Rung("B1 odds cache", {"odds_cache": "redis"}),
     Rung("B2 ETag", {"odds_etag": "true"}),
     Rung("B3 tolerance", {"odds_tolerance_pct": "2.5"}),
     Rung("B4 keys required", {"idempotency": "required"}, (LOST,)),
     Rung("B5 settlement in sets", {"settlement": "set"}, (SETTLED,)),
     Rung("B6 breaker", {"odds_breaker": "true"}, (AWAY,)),
-    Rung("B7 PgBouncer", {"pooler": "pgbouncer"}),
-    Rung("B7 replica", {"read_replica": "own"}),
+    Rung("B7 PgBouncer", {"pooler": "pgbouncer"}, part=True),
+    Rung("B7 replica", {"read_replica": "own"}, part=True),
 )
 
 
 async def climb(lab: Lab) -> None:
-    """Load one rung after another, then all that could be run together."""
+    """Load one rung after another, then all that could be run together, then V1."""
+    asked: list[str] = lab.parameter("rungs")
     together: dict[str, str] = {}
     for rung in RUNGS:
-        if await _stand_on(lab, rung):
-            together |= rung.settings
-    await _stand_on(lab, Rung(ALL, together, (LOST, SETTLED, AWAY)))
+        if rung.name in asked:
+            there = await _stand_on(lab, rung)
+        else:
+            there = not rung.part
+        together |= rung.settings if there else {}
+    if ALL in asked:
+        await _stand_on(lab, Rung(ALL, together, TRIED))
+    if V1 in asked:
+        lab.screen.doing("restarting as V1")
+        await lab.move_to("stream")
+        await _load(lab, Rung(V1, {"architecture": "stream"}, TRIED))
 
 
 async def _stand_on(lab: Lab, rung: Rung) -> bool:
-    """Load a rung and try it; tell whether it could be run.
+    """Run the platform as a rung wants it, load it and try it; tell whether it could be run.
 
     Raises:
         PlatformAway: it failed to start, and not for a part that this machine has not.
@@ -77,6 +89,12 @@ async def _stand_on(lab: Lab, rung: Rung) -> bool:
             lab.find("skipped", {**lab.run.findings.get("skipped", {}), rung.name: why})
             lab.screen.tell(f"  {rung.name}: skipped: {why}")
             return False
+    await _load(lab, rung)
+    return True
+
+
+async def _load(lab: Lab, rung: Rung) -> None:
+    """Load a rung and try it."""
     [users] = lab.parameter("users")
     load = Load(users=users, changes_per_s=lab.parameter("changes_per_s"))
     seconds, warm_s = lab.parameter("seconds"), lab.parameter("warm_s")
@@ -86,7 +104,6 @@ async def _stand_on(lab: Lab, rung: Rung) -> bool:
         trials = lab.run.findings.get("trials", {})
         lab.find("trials", {**trials, trial: {**trials.get(trial, {}), rung.name: found}})
         lab.screen.tell(f"  {_told(trial, found)}")
-    return True
 
 
 async def _try(lab: Lab, rung: Rung, trial: str) -> dict[str, Any]:
@@ -111,10 +128,11 @@ def _told(trial: str, found: Mapping[str, Any]) -> str:
 
 LADDER: Final = Scenario(
     name="ladder",
-    shows="what each mitigation gains, alone and all together, under the same load",
+    shows="what each mitigation gains, alone and all together, and V1, under the same load",
     act=climb,
     sizes={
         "smoke": {
+            "rungs": ["V0", ALL, V1],
             "users": [60],
             "seconds": 3,
             "warm_s": 2,
@@ -124,13 +142,14 @@ LADDER: Final = Scenario(
             "away_s": 2.5,
         },
         "full": {
+            "rungs": [*(rung.name for rung in RUNGS), ALL, V1],
             "users": [600],
-            "seconds": 20,
+            "seconds": 15,
             "warm_s": 5,
             "changes_per_s": 0.1,
-            "open_bets": 5_000,
+            "open_bets": 3_000,
             "cut_off": 100,
-            "away_s": 12.0,
+            "away_s": 10.0,
         },
     },
     settings=OFF,

@@ -56,10 +56,10 @@ VOLATILITY: Final = Scenario(
             "bet_interval_s": 4.0,
         },
         "full": {
-            "users": [300],
-            "seconds": 45,
+            "users": [400],
+            "seconds": 12,
             "warm_s": 6,
-            "changes_per_s": [0.02, 0.07, 0.2, 0.5, 1.0, 3.0],
+            "changes_per_s": [0.05, 0.2, 0.5, 1.0, 3.0],
             "poll_intervals_s": [1.0, 3.0, 6.0],
             "bet_interval_s": 10.5,
         },

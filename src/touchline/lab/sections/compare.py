@@ -128,14 +128,18 @@ def _p(result: StepResult | None, percentile: int) -> float | None:
     return result.p50_ms if percentile == 50 else result.p99_ms
 
 
-def _odds(evidence: Evidence, sides: Sequence[Side]) -> Markup:
+def _both_percentiles(of_sides: Sequence[tuple[Side, StepResult | None]]) -> list[Bar]:
+    """Return a bar of each side for the slowest of a hundred, then for half, so that neighbours compare."""
     rows = []
-    for side in sides:
-        price = evidence.price(side.steps[0])
-        for percentile in (50, 99):
-            value = _p(price, percentile)
-            name = f"{side.name}, {'half of them' if percentile == 50 else '99 of 100'}"
-            rows.append(Bar(name, value, milliseconds(value), "", LOOKS[side.architecture]))
+    for percentile, told in ((99, "99 of 100"), (50, "half of them")):
+        for side, result in of_sides:
+            value = _p(result, percentile)
+            rows.append(Bar(f"{side.name}, {told}", value, milliseconds(value), "", LOOKS[side.architecture]))
+    return rows
+
+
+def _odds(evidence: Evidence, sides: Sequence[Side]) -> Markup:
+    rows = _both_percentiles([(side, evidence.price(side.steps[0])) for side in sides])
     polls = evidence.result(sides[0].steps[0], "odds")
     summary = "From the instant at which a price was made until a bettor has it on his screen."
     if polls is not None:
@@ -169,15 +173,11 @@ def _refused_chart(evidence: Evidence, v0: Side, v1: Side) -> Markup | None:
 
 
 def _bets(evidence: Evidence, sides: Sequence[Side]) -> Markup:
-    rows = []
+    rows = _both_percentiles([(side, evidence.result(side.steps[0], "bet")) for side in sides])
     accepted = []
     for side in sides:
         step = side.steps[0]
         result = evidence.result(step, "bet")
-        for percentile in (50, 99):
-            value = _p(result, percentile)
-            name = f"{side.name}, {'half of them' if percentile == 50 else '99 of 100'}"
-            rows.append(Bar(name, value, milliseconds(value), "", LOOKS[side.architecture]))
         rate = 0.0 if result is None else result.statuses.get("201", 0) / (step.ends_s - step.starts_s)
         accepted.append(f"{side.name} {number(round(rate, 1))}/s")
     summary = f"From when it was due until its answer, refusals too. Accepted: {listed(accepted)}."

@@ -8,7 +8,7 @@ from collections import Counter
 from collections.abc import Mapping
 from typing import Final
 
-from touchline.lab.charts import Band, Series, strips
+from touchline.lab.charts import Band, Bar, Series, bars, strips
 from touchline.lab.evidence import KINDS, Evidence
 from touchline.lab.fault_measures import answered, noted, out_s, share_answered, stretch, window
 from touchline.lab.markup import Markup, count, exact, listed, milliseconds, number, percent, seconds, tag
@@ -30,7 +30,6 @@ def section(evidence: Evidence) -> Section:
     faults = evidence.run.faults
     if not faults:
         return Section(f"Nothing was broken in this run of {evidence.platform}.")
-    charts = [_timeline(evidence, fault) for fault in faults]
     failed = {fault.what: found for fault in faults if (found := failed_s(evidence, fault)) is not None}
     worst = max(failed, key=lambda what: failed[what], default=None)
     if worst is None:
@@ -47,7 +46,19 @@ def section(evidence: Evidence) -> Section:
         ("that no user saw", number(sum(not value for value in failed.values()))),
         ("time with failed requests, in all", seconds(sum(failed.values()))),
     ]
-    return Section(headline, detail, figures, charts)
+    charts = [_costs(failed), *(_timeline(evidence, fault) for fault in faults)]
+    return Section(headline, detail, figures, [chart for chart in charts if chart is not None])
+
+
+def _costs(failed: Mapping[str, float]) -> Markup | None:
+    """Return what each fault cost that users saw, the worst first; None where they saw none."""
+    seen = sorted(((value, what) for what, value in failed.items() if value), key=lambda pair: -pair[0])
+    if not seen:
+        return None
+    rows = [Bar(what[:1].upper() + what[1:], value, seconds(value), "", "c7") for value, what in seen]
+    rest = len(failed) - len(seen)
+    told = f" No user saw the other {number(rest)}." if rest else ""
+    return bars("What each fault cost", f"For how long requests failed. Shorter is better.{told}", rows)
 
 
 def _money(evidence: Evidence) -> str:
@@ -97,7 +108,7 @@ def _noted(found: Mapping[str, object]) -> Markup | None:
     """Return what the scenario noted of a fault, as a list; None where it noted nothing."""
     lines = []
     for name, value in found.items():
-        if name == "fault" or value is None:
+        if name == "fault" or value in (None, {}):
             continue
         if name in KINDS and isinstance(value, dict):
             what, text = kind_name(name), _looks(value)

@@ -1,4 +1,4 @@
-"""The ladder: V0 and each mitigation under the same load, side by side.
+"""The ladder: V0, each mitigation and V1 under the same load, side by side.
 
 Invariant: what is compared was measured in the same run; its gain is against the first rung, all switches off.
 """
@@ -11,14 +11,18 @@ from touchline.lab.charts import Bar, bars
 from touchline.lab.evidence import Evidence
 from touchline.lab.markup import Markup, count, milliseconds, number, percent, table, tag
 from touchline.lab.measures import refused_share
-from touchline.lab.records import Step
+from touchline.lab.records import Step, StepResult
 from touchline.lab.saturation import cpu_by_group, mean_extra
 from touchline.lab.sections.parts import Section
 from touchline.lab.sections.trials import skipped, trial_charts
 
 MATTERS: Final = 0.05  # a smaller change is told as none
-ASKED: Final = ("pod", "postgres", "valkey", "pgbouncer", "replica")
+SERVING: Final = frozenset(
+    {"pod", "postgres", "valkey", "pgbouncer", "replica", "gateway", "writer", "odds", "history", "relay"}
+)
 REFUSED: Final = "Bets refused for a moved price"
+NEW_PRICE: Final = "A new price at its bettor, 99 of 100"
+FIGURES_MAX: Final = 6
 
 
 @dataclass(frozen=True)
@@ -42,11 +46,13 @@ def section(evidence: Evidence) -> Section:
     charts = [_bars(one, steps) for one in told if one.everywhere]
     users = sorted({step.users for step in steps})
     load = f"Every rung had {number(users[0])} users. " if len(users) == 1 else ""
-    detail = f"{load}Each bar is one rung; the change is against {steps[0].name}.{skipped(evidence)}"
+    pushed = "Nobody polls V1: its prices are pushed. " if any(map(evidence.pushed, steps)) else ""
+    change = f"the change is against {steps[0].name}."
+    detail = f"{load}{pushed}Each bar is one rung; {change}{skipped(evidence)}"
     tried = trial_charts(evidence)
     charts += [*tried[:1], *(_bars(one, steps) for one in told if not one.everywhere), *tried[1:]]  # by height
     charts.append(_rungs(evidence, steps))
-    return Section(_headline(compared, steps), detail, _figures(compared, steps), charts)
+    return Section(_headline(evidence, compared, steps), detail, _figures(compared, steps), charts)
 
 
 def _compared(evidence: Evidence) -> list[Compared]:
@@ -58,9 +64,15 @@ def _compared(evidence: Evidence) -> list[Compared]:
         Compared(REFUSED, "Shorter is better.", lambda step: _refused(evidence, step), percent),
         Compared("PostgreSQL's transactions", "Shorter is better.", lambda step: _work(evidence, step), _per_s),
         Compared(
-            "CPU for an answer", "Pods and what they ask.", lambda step: _cost(evidence, step), milliseconds
+            NEW_PRICE, "From when it was made. Shorter is better.", lambda step: _age(evidence, step), milliseconds
         ),
-        Compared("Requests answered", "Longer is better.", lambda step: _rate(evidence, step), _per_s),
+        Compared(
+            "CPU for a user",
+            "In a second, of pods and what they ask; shorter is better.",
+            lambda step: _cost(evidence, step),
+            milliseconds,
+        ),
+        Compared("Requests answered", "Of those asked.", lambda step: _answered(evidence, step), percent),
         Compared("PostgreSQL's CPU", "Of one core.", lambda step: _cpu(evidence, step), _cores),
         Compared("Polls answered 304", "Without a body.", lambda step: _unchanged(evidence, step), percent, False),
         Compared("The replica's lag", "Mean of looks.", lambda step: _lag(evidence, step), milliseconds, False),
@@ -80,26 +92,33 @@ def _best(compared: Compared, steps: Sequence[Step]) -> tuple[Step, float, float
     return step, value, first
 
 
-def _headline(compared: Sequence[Compared], steps: Sequence[Step]) -> str:
-    polls, refused = compared[0], compared[2]
+def _headline(evidence: Evidence, compared: Sequence[Compared], steps: Sequence[Step]) -> str:
+    polls, refused, ages = compared[0], compared[2], next(one for one in compared if one.title == NEW_PRICE)
     first = polls.of(steps[0])
     if first is None:
         return f"{count(len(steps), 'rung')} were run; polls were not measured in all of them."
+    polled = [step for step in steps if not evidence.pushed(step)]
     told = []
-    if best := _best(polls, steps):
+    if best := _best(polls, polled):
         step, value, first = best
         told.append(f"{step.name} takes a poll from {milliseconds(first)} to {milliseconds(value)} at p99")
     else:
         told.append(f"No rung makes polls faster than {steps[0].name}, {milliseconds(first)} at p99")
-    if best := _best(refused, steps):
+    if best := _best(refused, polled):
         step, value, first = best
         told.append(f"{step.name} takes refused bets from {percent(first)} to {percent(value)}")
-    return f"{'; '.join(told)}."
+    pushed = next((step for step in steps if evidence.pushed(step)), None)
+    if pushed is not None and ages.of(pushed) is not None and refused.of(pushed) is not None:
+        before = "" if ages.of(steps[0]) is None else f" instead of {milliseconds(ages.of(steps[0]))}"
+        shown = f"shows a new price within {milliseconds(ages.of(pushed))}{before}"
+        told.append(f"{pushed.name} refuses {percent(refused.of(pushed))} and {shown}")
+    headline = "; ".join(told)
+    return f"{headline[:1].upper()}{headline[1:]}."
 
 
 def _figures(compared: Sequence[Compared], steps: Sequence[Step]) -> list[tuple[str, str]]:
     found = []
-    for one in compared[:5]:
+    for one in compared[:FIGURES_MAX]:
         best = _best(one, steps)
         if best is not None:
             step, value, first = best
@@ -116,6 +135,16 @@ def _rate(evidence: Evidence, step: Step) -> float:
     return evidence.total(step, lambda result: result.achieved_per_s)
 
 
+def _answered(evidence: Evidence, step: Step) -> float | None:
+    offered = evidence.total(step, lambda result: result.offered_per_s)
+    return _rate(evidence, step) / offered if offered else None
+
+
+def _age(evidence: Evidence, step: Step) -> float | None:
+    price = evidence.price(step)
+    return None if price is None else price.p99_ms
+
+
 def _refused(evidence: Evidence, step: Step) -> float | None:
     return refused_share(result for result in evidence.results if result.step == step.name)
 
@@ -125,10 +154,8 @@ def _work(evidence: Evidence, step: Step) -> float | None:
 
 
 def _cost(evidence: Evidence, step: Step) -> float | None:
-    cpu = cpu_by_group(evidence.during(step))
-    parts = [cpu[group] for group in ASKED if group in cpu]
-    rate = _rate(evidence, step)
-    return sum(parts) * 10 / rate if parts and rate else None  # percent of a core for a second is 10 ms
+    parts = [cpu for group, cpu in cpu_by_group(evidence.during(step)).items() if group in SERVING]
+    return sum(parts) * 10 / step.users if parts else None  # percent of a core for a second is 10 ms
 
 
 def _cpu(evidence: Evidence, step: Step) -> float | None:
@@ -185,18 +212,18 @@ def _rungs(evidence: Evidence, steps: Sequence[Step]) -> Markup:
             ", ".join(f"{name}={value}" for name, value in step.settings.items()) or "–",
             step.users,
             _per_s(_rate(evidence, step)),
-            *(_both(evidence, step, kind) for kind in ("odds", "bet")),
+            *(_both(evidence.result(step, kind)) for kind in ("odds", "bet")),
+            _both(evidence.price(step)),
             percent(_refused(evidence, step)),
             _per_s(_work(evidence, step)),
         ]
         for step in steps
     ]
-    heads = ["rung", "settings", "users", "answered", "a poll", "a bet", "refused", "transactions"]
+    heads = ["rung", "settings", "users", "answered", "a poll", "a bet", "a new price", "refused", "transactions"]
     inner = table(heads, rows, caption="Rungs")
     return tag("figure", tag("h3", "Every rung: half and 99 of 100 took at most"), inner, class_="card")
 
 
-def _both(evidence: Evidence, step: Step, kind: str) -> str:
+def _both(result: StepResult | None) -> str:
     """Return the median and the p99 of one kind."""
-    result = evidence.result(step, kind)
     return "–" if result is None else f"{milliseconds(result.p50_ms)}, {milliseconds(result.p99_ms)}"
