@@ -5,9 +5,10 @@ import base64
 import os
 import socket
 from collections.abc import AsyncIterator, Sequence
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass, field
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 from uuid import uuid4
 
@@ -25,6 +26,8 @@ from touchline.edge.gateway import CONNECTIONS_MAX, Gateway
 from touchline.edge.push.framing import websocket_frame
 from touchline.edge.push.hub import Hub
 from touchline.edge.push.own_bets import OwnBets
+from touchline.runtime.addresses import free_port
+from touchline.runtime.balancer import Balancer
 from touchline.wire.odds_v1 import market_to_wire
 
 PATIENCE_S = 20.0
@@ -143,6 +146,29 @@ async def running_gateway(
         await running.stop()
 
 
+@asynccontextmanager
+async def balanced(folder: Path, stream_port: int) -> AsyncIterator[int]:
+    """Yield the port of a balancer before a gateway; its pod says that it is ready, and 404 to all else."""
+
+    async def answer(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        with suppress(asyncio.IncompleteReadError, ConnectionError):
+            asked = await reader.readuntil(b"\r\n\r\n")
+            status = b"200 OK" if b" /health/ready " in asked else b"404 Not Found"
+            writer.write(b"HTTP/1.1 " + status + b"\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+        writer.close()
+
+    (folder / "logs").mkdir()
+    pod = await asyncio.start_server(answer, "127.0.0.1", 0)
+    balancer = Balancer(folder, free_port(), [pod.sockets[0].getsockname()[1]], [stream_port])
+    child = await balancer.start()
+    try:
+        yield balancer.port
+    finally:
+        await child.stop()
+        pod.close()
+
+
 def frame(opcode: int, payload: bytes = b"", *, fin: int = 1, rsv: int = 0, masked: bool = True) -> bytes:
     """A client's frame (RFC 6455, section 5.2)."""
     size = len(payload)
@@ -255,6 +281,12 @@ async def connected(port: int, buffer_bytes: int | None = None) -> AsyncIterator
         yield client
     finally:
         await client.close()
+
+
+async def still_lives(client: Client) -> None:
+    """See that a connection goes on."""
+    client.write(frame(PING, b"alive?"))
+    assert await client.frame() == (PONG, b"alive?")
 
 
 def versions(message: dict[str, Any]) -> dict[str, int]:

@@ -226,10 +226,16 @@ async def test_other_paths_are_not_found_and_other_methods_are_refused() -> None
             (handshake("/stream?token=x"), 101),
             (handshake(connection="keep-alive, Upgrade"), 101),  # as Firefox says it
             (handshake(connection="close"), 400),
+            (handshake().replace("Version: 13", "Version: 8"), 400),
+            (handshake().replace("websocket", "h2c"), 400),
+            (handshake().replace("Key: ", "Key: x"), 400),
+            ("GET /stream HTTP/1.1\r\nHost: touchline\r\n\r\n", 400),
             ("POST /stream HTTP/1.1\r\nHost: touchline\r\n\r\n", 400),
         ):
             answer, client = await request(running.port, head)
             assert answer.startswith(f"HTTP/1.1 {status} "), head
+            assert status == 101 or head.startswith("POST") or "application/problem+json" in answer
+            assert status != 400 or head.startswith("POST") or "Sec-WebSocket-Version: 13\r\n" in answer
             await client.close()
 
 

@@ -6,6 +6,7 @@ At its end every client is told to connect again (1001), so that it resumes else
 
 import asyncio
 import logging
+import re
 import resource
 import socket
 from collections.abc import Mapping
@@ -29,18 +30,19 @@ from touchline.edge.push.hub import Hub
 from touchline.edge.push.own_bets import OwnBets
 from touchline.edge.serving import Work
 from touchline.ports.stream import FactLog, OddsStream
-from touchline.wire.problems_v1 import CONTENT_TYPE, problem
+from touchline.wire.problems_v1 import CONTENT_TYPE, STATUS_OF_CODE, problem
 from touchline.wire.stream_v1 import MESSAGE_BYTES_MAX
 
 HOST: Final = "127.0.0.1"
 PATH: Final = b"/stream"
+VERSION: Final = "13"  # of the protocol
 STREAM: Final = Operation(
     method="GET",
     path=PATH.decode(),
     summary="Odds and own bets as they change, over a WebSocket (RFC 6455) of JSON messages",
     handle=answered_before,
     roles=None,
-    headers={"Upgrade": "websocket", "Sec-WebSocket-Version": "13", "Sec-WebSocket-Key": "16 bytes in base64"},
+    headers={"Upgrade": "websocket", "Sec-WebSocket-Version": VERSION, "Sec-WebSocket-Key": "16 bytes in base64"},
     status=101,
 )
 CONNECTIONS_MAX: Final = 10_000
@@ -51,6 +53,7 @@ SEND_BUFFER_BYTES: Final = 32_768  # in the kernel, which doubles it: what lies 
 SWEEP_S: Final = 5.0
 RETRY_AFTER_S: Final = 1
 FILES_BESIDE: Final = 256  # open files that are no clients'
+_KEY: Final = re.compile(r"[A-Za-z0-9+/]{22}==")  # 16 bytes
 _log = logging.getLogger("touchline.gateway")
 _picows_log = logging.getLogger("touchline.gateway.picows")
 _picows_log.setLevel(logging.CRITICAL)  # what peers do wrong is no news, and what fails here is logged here
@@ -153,19 +156,17 @@ class Gateway:
         if not self._connections:
             self._empty.set()
 
-    def _admit(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener | None:
+    def _admit(self, request: WSUpgradeRequest) -> WSListener | WSUpgradeResponseWithListener:
         if request.path.partition(b"?")[0] != PATH:
-            return None
+            return _refusal(Code.NOT_FOUND, "there is nothing at this address")
+        if not _is_handshake(request.headers):
+            wanted = {"Sec-WebSocket-Version": VERSION}
+            return _refusal(Code.MALFORMED, f"ask for a WebSocket of version {VERSION} (RFC 6455)", wanted)
         if not self.ready or self.connections >= self.connections_max:
             self.refused += 1
             detail = "no room here just now" if self.ready else "nothing to show here yet, or no more"
-            body = problem(Code.UNAVAILABLE, detail, {"retry_after_s": RETRY_AFTER_S})
-            headers = {"Content-Type": CONTENT_TYPE, "Retry-After": str(RETRY_AFTER_S)}
-            return WSUpgradeResponseWithListener(WSUpgradeResponse.create_error_response(503, body, headers), None)
-        # RFC 6455, section 4.2.1: Connection includes the token "Upgrade"; picows wants it to be that alone.
-        tokens = {token.strip().lower() for token in request.headers.get("connection", "").split(",")}
-        if "upgrade" in tokens:
-            request.headers["connection"] = "upgrade"
+            return _refusal(Code.UNAVAILABLE, detail, {"Retry-After": str(RETRY_AFTER_S)})
+        request.headers["connection"] = "upgrade"  # picows wants it to be that alone
         return Connection(self)
 
     async def _say_goodbye(self) -> None:
@@ -175,6 +176,24 @@ class Gateway:
             self._empty.clear()
             async with asyncio.timeout(2 * CLOSING_S):  # each ends its connection itself after `CLOSING_S`
                 await self._empty.wait()
+
+
+def _is_handshake(headers: Mapping[str, str]) -> bool:
+    """Tell whether a client asks for what RFC 6455, section 4.2.1, says that he must."""
+    tokens = {token.strip().lower() for token in headers.get("connection", "").split(",")}
+    return (
+        "upgrade" in tokens
+        and headers.get("upgrade", "").lower() == "websocket"
+        and headers.get("sec-websocket-version") == VERSION
+        and _KEY.fullmatch(headers.get("sec-websocket-key", "")) is not None
+    )
+
+
+def _refusal(code: Code, detail: str, headers: Mapping[str, str] | None = None) -> WSUpgradeResponseWithListener:
+    body = problem(code, detail, {"retry_after_s": RETRY_AFTER_S} if code is Code.UNAVAILABLE else None)
+    of_all = {"Content-Type": CONTENT_TYPE, **(headers or {})}
+    response = WSUpgradeResponse.create_error_response(STATUS_OF_CODE[code], body, of_all)
+    return WSUpgradeResponseWithListener(response, None)
 
 
 def _room_for(connections: int) -> int:

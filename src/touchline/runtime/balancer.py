@@ -84,15 +84,18 @@ $stream	reverse_proxy $pods {
 """)
 
 
-# A gateway that is asked to end closes its port first, and its clients connect again, to another or the next.
+# A gateway that is asked to end closes its port first, and its clients connect again, to another or the next. None
+# is passed by for a request that it did not answer: one client could keep all others out so.
 _STREAM: Final = Template("""\
-	handle /stream {
+	@stream {
+		method GET
+		path /stream
+	}
+	handle @stream {
 		reverse_proxy $gateways {
 			lb_policy round_robin
 			lb_retries $retries
 			lb_try_interval 50ms
-			fail_duration 1s
-			max_fails 1
 			header_down -Server
 			transport http {
 				dial_timeout 1s

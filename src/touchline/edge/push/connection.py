@@ -110,8 +110,16 @@ class Connection(WSListener):
         if not self.closing:
             self._subscriber.resume()
 
-    def on_ws_frame(self, _transport: WSTransport, frame: WSFrame) -> None:
-        """See picows. Whatever comes after a close is passed over."""
+    def on_ws_frame(self, transport: WSTransport, frame: WSFrame) -> None:
+        """See picows. Whatever comes after a close is passed over.
+
+        Where picows has found what is no WebSocket it has sent a close by itself, and what came with that, before
+        and after, is told here all the same.
+        """
+        handshake = transport.close_handshake
+        if not self.closing and handshake is not None and handshake.sent is not None:
+            self.closing = True
+            self._leave()
         if self.closing:
             if frame.msg_type == WSMsgType.CLOSE:
                 self._transport.disconnect()
