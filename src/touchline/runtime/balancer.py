@@ -27,7 +27,9 @@ BALANCED_TIMEOUT_S: Final = 30
 BALANCED_POLL_S: Final = 0.05
 ROUNDS_UNUSED: Final = 3  # a pod that this many rounds pass by is out
 # Caddy retries on its own accord only what it could not connect with, and GET. A pod's idle connections are closed
-# here (keepalive) before the pod would close them (5 s), so that none is closed under a request.
+# here (keepalive) before the pod would close them (5 s), so that none is closed under a request. A pod
+# is put out by its own answer to the health check, never by a request that broke off: its sender may have cut it, and
+# could so put out one pod after another.
 _CADDYFILE: Final = Template("""{
 	admin off
 	persist_config off
@@ -38,7 +40,7 @@ _CADDYFILE: Final = Template("""{
 	}
 	servers {
 		protocols h1
-		max_header_size 64KiB
+		max_header_size 256KiB
 		timeouts {
 			read_header 10s
 			read_body 30s
@@ -53,6 +55,11 @@ http://:$port {
 	request_body {
 		max_size 1MiB
 	}
+	@unheard not method GET HEAD POST PUT PATCH DELETE OPTIONS TRACE
+	handle @unheard {
+		header Content-Type $content_type
+		respond `$unheard` 405
+	}
 $stream	reverse_proxy $pods {
 		lb_policy round_robin
 		lb_retries $retries
@@ -61,8 +68,6 @@ $stream	reverse_proxy $pods {
 		health_interval 1s
 		health_timeout 5s
 		health_status 200
-		fail_duration 2s
-		max_fails 1
 		header_down -Server
 		transport http {
 			dial_timeout 1s
@@ -76,8 +81,10 @@ $stream	reverse_proxy $pods {
 		header -Server
 		header Content-Type $content_type
 		@too_big expression {err.status_code} == 413
+		header @too_big Connection close
 		respond @too_big `$too_big` 400
-		header Retry-After 1
+		@away not expression {err.status_code} == 413
+		header @away Retry-After 1
 		respond `$away` 502
 	}
 }
@@ -188,6 +195,7 @@ class Balancer:
             ready=READY_PATH,
             content_type=CONTENT_TYPE,
             away=msgspec.json.encode({**away, "status": 502}).decode(),
+            unheard=problem(Code.METHOD_NOT_ALLOWED, "there is no such method here").decode(),
             too_big=problem(Code.MALFORMED, "the body is larger than 1 MiB").decode(),
         )
 
