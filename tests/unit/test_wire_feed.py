@@ -197,6 +197,19 @@ def test_a_message_that_cannot_be_read_at_all_is_refused_by_its_place(old: bytes
     assert refused(msgspec.json.encode(odds_change()).replace(old, new)).extra["message"] == 1
 
 
+@pytest.mark.parametrize(
+    ("message", "field"),
+    [
+        (odds_change(status="open"), "status"),
+        (odds_change(selections=[{"selection_id": "a", "status": "open"}]), "selections[0].status"),
+        ({"kind": "bet_settlement", **OF_MARKET}, "results"),
+        (odds_change(market_id="a b"), "market_id"),
+    ],
+)
+def test_a_message_refused_for_a_field_names_it(message: object, field: str) -> None:
+    assert refused(msgspec.json.encode([message])).extra == {"field": field, "message": 1}
+
+
 def test_more_messages_than_a_request_may_hold_are_refused() -> None:
     line = msgspec.json.encode({"kind": "alive", **STAMP}) + b"\n"
     assert len(decode_messages(line * MESSAGES_MAX)) == MESSAGES_MAX

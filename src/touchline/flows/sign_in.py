@@ -14,7 +14,7 @@ PASSWORD_LENGTH_MIN: Final = 8
 PASSWORD_LENGTH_MAX: Final = 256
 # Shorter than any account can choose, so only demo accounts have it.
 DEMO_PASSWORD: Final = "demo"  # noqa: S105  # published on purpose
-_USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,31}")
+_USERNAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{2,63}")
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,7 +53,7 @@ class SigningIn:
         if not _USERNAME.fullmatch(username):
             raise Rejection(
                 Code.MALFORMED,
-                "username must be 3 to 32 letters, digits or ._-, starting with a letter or digit",
+                "username must be 3 to 64 letters, digits or ._-, starting with a letter or digit",
                 field="username",
             )
         if not PASSWORD_LENGTH_MIN <= len(password) <= PASSWORD_LENGTH_MAX:
@@ -73,7 +73,8 @@ class SigningIn:
         """Begin a session.
 
         Raises:
-            Rejection: UNAUTHENTICATED: no such username and password; ACCOUNT_LOCKED: too many wrong ones.
+            Rejection: UNAUTHENTICATED: no such username and password; ACCOUNT_LOCKED: too many wrong ones
+                before.
         """
         known = _USERNAME.fullmatch(username)  # what no account can be called is looked up nowhere
         credentials = await self.accounts.credentials(username) if known else None
@@ -88,11 +89,7 @@ class SigningIn:
         if matches and (self.demo or password != DEMO_PASSWORD):
             await self.accounts.login_succeeded(credentials.player_id)
             return self._begin(credentials)
-        locked_until = await self.accounts.login_failed(
-            credentials.player_id, self.failures_max, now + self.lock_for
-        )
-        if locked_until is not None and now < locked_until:
-            raise self._locked(locked_until, now)
+        await self.accounts.login_failed(credentials.player_id, self.failures_max, now + self.lock_for)
         raise Rejection(Code.UNAUTHENTICATED, "no such username and password")
 
     async def log_out(self, identity: Identity) -> None:

@@ -5,7 +5,7 @@ of the wrong shape refuses the whole request, so that nothing is half taken.
 """
 
 import re
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from fractions import Fraction
 from typing import Final
@@ -22,6 +22,7 @@ from touchline.core.price import format_odds, parse_odds_milli
 from touchline.core.settlement import Outcome, Results
 from touchline.wire.decimals import decimal_text
 from touchline.wire.instants import utc
+from touchline.wire.problems_v1 import told
 
 MESSAGES_MAX: Final = 1_000
 SELECTIONS_MAX: Final = 1_000
@@ -169,15 +170,23 @@ def decode_messages(body: bytes) -> list[feed.AnyMessage]:
     for place, raw in enumerate(raws, start=1):
         try:
             messages.append(message_from_wire(_message_decoder.decode(raw)))
-        except (*_UNREADABLE, Rejection) as wrong:
-            reason = wrong.detail if isinstance(wrong, Rejection) else str(wrong)
-            raise Rejection(Code.MALFORMED, f"message {place}: {reason}", message=place) from None
+        except msgspec.ValidationError as wrong:
+            _, named = told(wrong)
+            raise _misread(place, str(wrong), named) from None
+        except _UNREADABLE as wrong:
+            raise _misread(place, str(wrong), {}) from None
+        except Rejection as wrong:
+            raise _misread(place, wrong.detail, wrong.extra) from None
     return messages
 
 
 def encode_message(message: feed.AnyMessage) -> bytes:
     """Return `message` as one line of JSON without its line end; `decode_messages` reads it back the same."""
     return msgspec.json.encode(message_to_wire(message))
+
+
+def _misread(place: int, what: str, named: Mapping[str, object]) -> Rejection:
+    return Rejection(Code.MALFORMED, f"message {place}: {what}", **{**named, "message": place})
 
 
 def _lines(text: bytes) -> Sequence[bytes]:

@@ -49,6 +49,15 @@ def problem(code: Code, detail: str, extra: object = None) -> bytes:
     return msgspec.json.encode(document)
 
 
+def told(wrong: msgspec.ValidationError) -> tuple[str, dict[str, str]]:
+    """Return what msgspec says is wrong, and the `field` that it names, if any."""
+    what, _, where = str(wrong).partition(" - at `$.")
+    if where:
+        return what, {"field": where.rstrip("`")}
+    parts = what.split("field `")  # "Object missing required field `stake`"
+    return what, {"field": parts[1].partition("`")[0]} if len(parts) == 2 else {}
+
+
 def problem_of_rejection(rejection: Rejection) -> bytes:
     """Return the problem document of a `Rejection`."""
     return problem(rejection.code, rejection.detail, dict(rejection.extra))

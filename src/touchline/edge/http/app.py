@@ -100,9 +100,9 @@ class HttpApp:
             path = _fill(template, parts)
             if path is None:
                 continue
-            if operation.method == method:
+            if method in (operation.method, "HEAD" if operation.method == "GET" else ""):
                 return operation, path
-            allowed.append(operation.method)
+            allowed += ["GET", "HEAD"] if operation.method == "GET" else [operation.method]
         if allowed:
             raise Rejection(Code.METHOD_NOT_ALLOWED, f"use {' or '.join(allowed)}", allow=allowed)
         raise Rejection(Code.NOT_FOUND, "there is nothing at this address; /openapi.json lists what there is")
@@ -144,7 +144,8 @@ class HttpApp:
 
 
 def _plain(part: bytes) -> str:
-    return unquote(part.decode("latin-1")) if b"%" in part else part.decode("latin-1")
+    """Return a part of a path; what can be in no id (no UTF-8, NUL, which no store takes) is a U+FFFD."""
+    return unquote(part.decode("latin-1")).replace("\0", "\ufffd") if b"%" in part else part.decode("latin-1")
 
 
 def _fill(template: list[str], parts: list[str]) -> dict[str, str] | None:

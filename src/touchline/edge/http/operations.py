@@ -9,6 +9,7 @@ import msgspec
 from touchline.core.account import Identity, Role
 from touchline.core.errors import Code, Fault, Rejection
 from touchline.edge.http.platform import Platform
+from touchline.wire.problems_v1 import told
 
 BODY_BYTES_MAX: Final = 16 * 1024
 ANYONE_KNOWN: Final = frozenset(Role)
@@ -106,16 +107,9 @@ class Operation:
         try:
             return msgspec.json.decode(body, type=self.body)
         except msgspec.ValidationError as wrong:
-            what, _, where = str(wrong).partition(" - at `$.")
-            named = {"field": where.rstrip("`")} if where else _named_field(what)
+            what, named = told(wrong)
             raise Rejection(Code.MALFORMED, what, **named) from None
         except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
             raise Rejection(Code.MALFORMED, f"the body is no JSON: {wrong}") from None
         except RecursionError:
             raise Rejection(Code.MALFORMED, "the body is nested too deeply") from None
-
-
-def _named_field(what: str) -> dict[str, str]:
-    """Return the field that msgspec's words name ("Object missing required field `stake`")."""
-    parts = what.split("field `")
-    return {"field": parts[1].partition("`")[0]} if len(parts) == 2 else {}
