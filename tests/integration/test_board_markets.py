@@ -2,10 +2,12 @@
 
 import asyncio
 import signal
+import socket
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import ExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import msgspec
 import pytest
@@ -18,6 +20,7 @@ from tests.stream_scene import TIMEOUT_MS, SettlementsElsewhere
 from touchline.adapters import board_markets as module
 from touchline.adapters.board_markets import BoardMarkets
 from touchline.adapters.memory.tables import Tables
+from touchline.adapters.valkey import records
 from touchline.adapters.valkey.markets import ValkeyMarkets
 from touchline.adapters.valkey.stream import ValkeyOddsStream
 from touchline.core.delivery import Board
@@ -105,6 +108,27 @@ async def test_lists_in_bytes_are_what_the_store_answers(pod: Pod) -> None:
         after, markets = await pod.authority.changed_since(cursor)
         expected = ChangesV1(after, [market_to_wire(market) for market in markets])
         assert msgspec.json.decode(await pod.markets.changes_body(cursor), type=ChangesV1) == expected
+
+
+async def test_a_change_is_on_its_way_to_every_follower_before_it_is_answered(
+    pod: Pod, valkey_url: str
+) -> None:
+    url = urlsplit(valkey_url)
+    with ExitStack() as stack:
+        followers = []
+        for _ in range(100):
+            follower = stack.enter_context(socket.create_connection((url.hostname, url.port)))
+            follower.sendall(f"AUTH {url.password}\r\n".encode())
+            assert follower.recv(1024) == b"+OK\r\n"
+            follower.sendall(f"SUBSCRIBE {records.CHANNEL}\r\n".encode())
+            assert records.CHANNEL.encode() in follower.recv(1024)
+            follower.setblocking(False)
+            followers.append(follower)
+        for n in range(300):
+            event = Event(EVENT, "One", "football", "cup", EventStatus.LIVE, NOON, "0-0", f"{n}:00")
+            await pod.markets.change_event(EVENT, lambda _, event=event: event)  # type: ignore[misc]  # bound at once
+            for follower in followers:
+                assert f"{n}:00".encode() in follower.recv(65_536)  # what is not there yet raises
 
 
 async def test_a_page_of_changes_goes_on_where_it_ends(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,12 +1,14 @@
 """Markets as a pod serves them: read from a board in its memory, changed at their authority.
 
-Invariant: whoever has changed something here reads it here from then on. A board that may be behind is passed over
-for the authority; where that is away, what is answered is the last known, and no cursor goes back.
+Invariant: whoever has changed something here reads it here from then on, and elsewhere too: the change is on its
+way to every follower before it is answered. A board that may be behind is passed over for the authority; where that
+is away, what is answered is the last known, and no cursor goes back.
 """
 
 import asyncio
 import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from datetime import datetime
 from functools import lru_cache
 from typing import Final
@@ -16,7 +18,7 @@ from msgspec.structs import replace
 
 from touchline.adapters.valkey import records
 from touchline.adapters.valkey.markets import CHANGES_MAX, ValkeyMarkets, by_start, in_order, parse_cursor
-from touchline.core.delivery import Board, Change, EventChanged, Image, MarketChanged
+from touchline.core.delivery import DECIDED_KEPT, Board, Change, EventChanged, Image, MarketChanged
 from touchline.core.errors import Outage
 from touchline.core.event import Event
 from touchline.core.ids import EventId, MarketId, MessageId
@@ -81,6 +83,7 @@ class BoardMarkets:
                     self._owed = ("", 0)
             elif yielded:
                 self._board.apply(yielded)
+            self._board.forget(self._clock.now() - DECIDED_KEPT)
             self._heard_s, self._heard_at = time.monotonic(), self._clock.now()
             self._move()
 
@@ -283,6 +286,8 @@ class BoardMarkets:
         board = self._board
         try:
             async with asyncio.timeout(OWN_CHANGE_S):
+                with suppress(Outage):  # the change is made, and told of, all the same
+                    await self._authority.published()
                 while epoch and (board.epoch != epoch or board.cursor < cursor):
                     await self._moved.wait()
         except TimeoutError:

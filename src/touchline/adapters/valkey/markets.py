@@ -53,6 +53,13 @@ class ValkeyMarkets:
         """Close every connection."""
         await self._valkey.close()
 
+    async def published(self) -> None:
+        """Return once all that was changed through here is on its way to every follower.
+
+        Valkey answers in a later turn than the change's, and ends each turn by sending all that it has to say.
+        """
+        await self._call("PING")
+
     async def begin(self, cursor: int = 0) -> bool:
         """Begin an epoch at a cursor; False where there is one already."""
         if await self._call("GET", records.EPOCH) is not None:
