@@ -271,6 +271,24 @@ async def test_a_connection_has_so_many_subscriptions_and_names_so_many_markets(
         assert (await client.hears("change"))["markets"][0]["market_id"] == "m0-0"
 
 
+async def test_names_that_are_made_up_are_followed_to_a_bound_and_no_market_is_kept_out(
+    running: Running, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("touchline.edge.push.hub.FOLLOWED_MAX", 4)
+    async with connected(running.port) as client, connected(running.port) as other:
+        client.subscribe(1, markets=["u1", "u2", "u3"], events=["u4"])
+        assert (await client.hears("image"))["unknown"] == ["u1", "u2", "u3"]
+        other.subscribe(2, events=["u5"])
+        error = await other.hears("error")
+        assert (error["code"], error["id"], error["retry_after_s"]) == ("UNAVAILABLE", 2, 1)
+        other.subscribe(2, markets=["m1"])
+        assert (await other.hears("image"))["id"] == 2
+        client.say(op="unsubscribe", id=1)
+        await still_lives(client)
+        other.subscribe(3, events=["u5"])
+        assert (await other.hears("image"))["id"] == 3
+
+
 FLOODS: dict[str, tuple[bytes, bytes]] = {
     "pings": (b"", frame(PING, b"?")),
     "pongs": (b"", frame(PONG)),

@@ -22,6 +22,7 @@ from touchline.wire.stream_v1 import ServerMessage, heartbeat_to_wire, parcel_to
 
 FRAME_BYTES_MAX: Final = 32_768  # of markets in one frame, or a single one
 FRAMES_KEPT_MAX: Final = 256
+FOLLOWED_MAX: Final = 100_000  # markets and events, once somebody names one that is not known here
 BEAT_STEP_S: Final = 0.25
 STALE_AFTER_S: Final = 3.0  # without a word of the odds' authority, which speaks up twice a second
 CROWDED_FROM, CROWDED_UNTIL = 0.5, 0.15  # of the time that goes into pushes; held frames cost less than half
@@ -138,6 +139,13 @@ class Hub:
         self._group_of[follower] = group
         self._place(follower)
         return group.interest
+
+    def has_room_for(self, interest: Interest) -> bool:
+        """Tell whether `interest` can be followed: what is known always, what is made up only to a bound."""
+        board = self.board
+        unknown = sum(board.market(market_id) is None for market_id in interest.markets)
+        unknown += sum(board.event(event_id) is None for event_id in interest.events)
+        return not unknown or len(self._of_market) + len(self._of_event) + unknown <= FOLLOWED_MAX
 
     def leave(self, follower: Follower) -> None:
         """Tell `follower` nothing more."""

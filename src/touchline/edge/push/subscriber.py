@@ -82,7 +82,7 @@ class Subscriber:
         """Follow what `request` names, in place of what was asked for under the same id.
 
         Raises:
-            Rejection: MALFORMED: more than a connection may have.
+            Rejection: MALFORMED: more than a connection may have; UNAVAILABLE: more than all together may.
         """
         others = {key: one for key, one in self._subscriptions.items() if key != request.id}
         interest = Interest(*interest_of(request))
@@ -93,6 +93,9 @@ class Subscriber:
         if named > NAMED_MAX:
             detail = f"a connection names at most {NAMED_MAX} markets and events"
             raise Rejection(Code.MALFORMED, detail, id=request.id)
+        if not self._hub.has_room_for(interest):
+            detail = "too many markets and events that are not known here are followed just now"
+            raise Rejection(Code.UNAVAILABLE, detail, id=request.id, retry_after_s=1)
         if request.conflate_ms is not None:
             self.conflate_ms = request.conflate_ms
         if request.heartbeat_ms is not None:
