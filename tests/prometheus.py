@@ -93,8 +93,9 @@ def prometheus(folder: Path, scrape_interval_s: int = 1) -> Iterator[Prometheus]
 
 @dataclass(frozen=True)
 class Query:
-    """One query of the dashboard; `legend` names labels in {{}}."""
+    """One query of the dashboard; `row` is the title above its panel, `legend` names labels in {{}}."""
 
+    row: str
     panel: str
     expression: str
     legend: str
@@ -103,11 +104,14 @@ class Query:
 def dashboard_queries() -> list[Query]:
     """Return every query of the dashboard, with a window in place of Grafana's."""
     text = (DEPLOY / "grafana" / "dashboards" / "touchline.json").read_text("utf-8")
-    return [
-        Query(panel["title"], target["expr"].replace("$__rate_interval", "30s"), target["legendFormat"])
-        for panel in json.loads(text)["panels"]
-        for target in panel.get("targets", ())
-    ]
+    found, row = [], ""
+    for panel in json.loads(text)["panels"]:
+        if panel["type"] == "row":
+            row = panel["title"]
+        for target in panel.get("targets", ()):
+            expression = target["expr"].replace("$__rate_interval", "30s")
+            found.append(Query(row, panel["title"], expression, target["legendFormat"]))
+    return found
 
 
 def selectors(expression: str) -> set[str]:

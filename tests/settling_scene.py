@@ -17,7 +17,7 @@ from touchline.adapters.postgres.dead_letters import PostgresDeadLetters
 from touchline.adapters.postgres.decisions import PostgresDecisions
 from touchline.adapters.postgres.fact_log import PostgresFactLog
 from touchline.adapters.postgres.shards import PostgresShard
-from touchline.adapters.valkey.markets import ValkeyMarkets
+from touchline.adapters.valkey.markets import Books, ValkeyMarkets
 from touchline.core.bet import Bet
 from touchline.core.facts import MARKETS_SHARD, Fact
 from touchline.core.ids import MarketId, PlayerId
@@ -97,15 +97,21 @@ class Scene:
 
 @asynccontextmanager
 async def settling_scene(
-    dsn: str, valkey_url: str, *, shards: int = SHARDS, clock: Clock | None = None, name: str = "touchline"
+    dsn: str,
+    valkey_url: str,
+    *,
+    shards: int = SHARDS,
+    clock: Clock | None = None,
+    name: str = "touchline",
+    books: Books | None = None,
 ) -> AsyncIterator[Scene]:
     """Yield the platform over the migrated database at `dsn` and the Valkey at `valkey_url`.
 
-    `name` is what PostgreSQL shows the connections of its settlement as.
+    `name` is what PostgreSQL shows the connections of its settlement as; decided markets are left to `books`.
     """
     clock = clock or HandClock()
     database = await Database.connect(dsn, name=name)
-    markets = ValkeyMarkets(valkey_url, TIMEOUT_MS, clock)
+    markets = ValkeyMarkets(valkey_url, TIMEOUT_MS, clock, books)
     await markets.begin()
     authority = authority_of(markets)
     writers = [

@@ -13,7 +13,6 @@ from touchline.adapters.memory.tables import Tables
 from touchline.adapters.odds_restoring import OddsRestoring
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.odds_history import PostgresOddsBooks
-from touchline.adapters.system import SystemClock
 from touchline.adapters.valkey.history import ValkeyHistory
 from touchline.adapters.valkey.markets import ValkeyMarkets
 from touchline.adapters.valkey.refill import ValkeyRefill
@@ -80,7 +79,7 @@ async def recording(dsn: str, valkey_url: str) -> AsyncIterator[OddsRecording]:
     """Yield what records the changes at the authority at `valkey_url` in the database at `dsn`."""
     database = await Database.connect(dsn, pool_size=3)
     history, refill = ValkeyHistory(valkey_url, TIMEOUT_MS), ValkeyRefill(valkey_url, TIMEOUT_MS)
-    restoring = OddsRestoring(database, refill, history, SystemClock())
+    restoring = OddsRestoring(database, refill, history, HandClock())
     try:
         yield OddsRecording(history, PostgresOddsBooks(database), restoring.prepare)
     finally:

@@ -1,5 +1,6 @@
 """What a running platform tells of itself: as documented, as true, and as Prometheus and Grafana ask for it."""
 
+import asyncio
 import json
 import re
 from collections.abc import Callable, Iterator
@@ -13,21 +14,23 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.callers import Caller, change_odds, feed_message, log_in, new_market, new_player
-from tests.clock import HandClock
+from tests.clock import NOON, HandClock
 from tests.platforms import OwnPlatform
 from tests.prometheus import Prometheus, Query, dashboard_queries, grouped_by, prometheus, selectors
-from tests.samples import EVENT
+from tests.samples import EVENT, MARKET
 from tests.scene import HOME_WINS, Stores, bet_on, open_player, placed, postgres_stores, price, work_all
+from tests.settling_scene import Scene, at_work, settling_scene
 from touchline.adapters.postgres.activity import read_activity
 from touchline.adapters.postgres.database import Database
 from touchline.core.event import EventStatus
 from touchline.core.feed import FixtureChange
-from touchline.core.ids import MessageId
+from touchline.core.ids import MarketId, MessageId
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \| ([^|]*)\| ([a-z, ]+) \|", re.M)
 SEEN_TIMEOUT_S = 60
 BETS_TAKEN, BETS_REFUSED = 3, 2
+OTHER_MARKET = MarketId("other")
 
 Sample = dict[str, tuple[str, frozenset[str]]]
 
@@ -99,6 +102,36 @@ def until(players: list[Caller], holds: Callable[[], bool]) -> None:
     raise AssertionError("it never held")
 
 
+@pytest.fixture(scope="module")
+def streaming(servers_dir: Path) -> Iterator[OwnPlatform]:
+    """A platform that pushes prices, with every kind of part but the relay."""
+    folder = servers_dir / "streaming"
+    folder.mkdir(mode=0o711)
+    own = OwnPlatform(folder / ".touchline", settings={"architecture": "stream"})
+    own.up("--feed", "demo")
+    yield own
+    own.remove()
+
+
+@pytest.fixture(scope="module")
+def watching_stream(streaming: OwnPlatform) -> Iterator[Prometheus]:
+    """A Prometheus that has scraped every part of it a few times, with a bet on record."""
+    with httpx.Client(base_url=streaming.address, timeout=30) as client:
+        feed, player = log_in(client, "feed"), new_player(client)
+        assert player.place(new_market(feed)).status_code == 201
+        with prometheus(streaming.data_dir.parent) as server:
+            wanted = len(targets(streaming))
+            until(
+                [player],
+                lambda: (
+                    len(server.query("count_over_time(up[1m]) >= 4 and up == 1")) == wanted
+                    and all(rule["health"] != "unknown" for rule in rules_of(server))
+                    and bool(server.query("touchline:valkey:hit_ratio"))
+                ),
+            )
+            yield server
+
+
 def rules_of(server: Prometheus) -> list[dict[str, Any]]:
     """Every rule as the server has it."""
     return [rule for group in server.ask("rules")["groups"] for rule in group["rules"]]
@@ -131,9 +164,7 @@ def documented(role: str, text: str) -> Sample:
 
 
 def test_every_part_exposes_what_is_documented_and_nothing_else(watched: OwnPlatform) -> None:
-    text = (ROOT / "docs" / "metrics.md").read_text("utf-8")
-    always, _, with_setting = text.partition("## With a setting")
-    assert with_setting
+    always, _, _ = documents()
     parts = targets(watched)
     assert {name: role for name, (role, _) in parts.items()} == {
         "pod-1": "pod",
@@ -143,6 +174,31 @@ def test_every_part_exposes_what_is_documented_and_nothing_else(watched: OwnPlat
     }
     for part, (role, address) in parts.items():
         assert exposed(address) == documented(role, always), part
+
+
+def test_every_part_of_a_stream_exposes_what_is_documented_and_nothing_else(streaming: OwnPlatform) -> None:
+    always, _, with_stream = documents()
+    parts = targets(streaming)
+    assert {role for role, _ in parts.values()} == {"pod", "gateway", "writer", "history", "feed", "settlement"}
+    for part, (role, address) in parts.items():
+        assert exposed(address) == documented(role, always + with_stream), part
+
+
+def documents() -> tuple[str, str, str]:
+    """What docs/metrics.md tells of every platform, of some settings, and of `stream`."""
+    text = (ROOT / "docs" / "metrics.md").read_text("utf-8")
+    always, one, rest = text.partition("## With a setting")
+    with_setting, other, with_stream = rest.partition("## With `stream`")
+    assert one
+    assert other
+    return always, with_setting, with_stream
+
+
+def test_each_valkey_tells_of_itself(watching: Prometheus, watching_stream: Prometheus) -> None:
+    for server, names in ((watching, {"sessions"}), (watching_stream, {"sessions", "odds"})):
+        for figure in ("up", "clients", "memory_bytes", "hits_total"):
+            found = server.query(f"touchline_valkey_{figure} > 0")
+            assert {sample["metric"]["server"] for sample in found} == names, figure
 
 
 def test_what_a_stranger_makes_up_becomes_no_label(watched: OwnPlatform, http: httpx.Client) -> None:
@@ -175,22 +231,28 @@ def test_a_player_is_one_however_many_pods_hear_of_him(watching: Prometheus, pla
 
 
 @pytest.mark.parametrize("query", dashboard_queries(), ids=lambda query: query.panel)
-def test_every_query_of_the_dashboard_is_answered(watching: Prometheus, query: Query) -> None:
-    samples = watching.query(query.expression)
+def test_every_query_of_the_dashboard_is_answered(request: pytest.FixtureRequest, query: Query) -> None:
+    server: Prometheus = request.getfixturevalue("watching_stream" if "stream" in query.row else "watching")
+    samples = server.query(query.expression)
     assert samples
     for label in re.findall(r"{{(\w+)}}", query.legend):
         assert all(label in sample["metric"] for sample in samples), label
 
 
-def test_whatever_rules_and_dashboard_name_is_exposed(watching: Prometheus) -> None:
+def test_whatever_rules_and_dashboard_name_is_exposed(
+    watching: Prometheus, watching_stream: Prometheus
+) -> None:
     rules = rules_of(watching)
     assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
     expressions = {rule["query"] for rule in rules} | {query.expression for query in dashboard_queries()}
     wanted = set().union(*map(selectors, expressions))
     assert len(wanted) > 30
-    assert [selector for selector in sorted(wanted) if not watching.query(selector)] == []
+    asked = {selector: watching.query(selector) + watching_stream.query(selector) for selector in wanted}
+    missing = {selector.partition("{")[0] for selector, samples in asked.items() if not samples}
+    _, with_setting, _ = documents()
+    assert missing <= {name for name, *_ in ROW.findall(with_setting)}
     for label, selector in set().union(*map(grouped_by, expressions)):
-        assert all(label in sample["metric"] for sample in watching.query(selector)), (label, selector)
+        assert all(label in sample["metric"] for sample in asked[selector]), (label, selector)
 
 
 def test_the_dashboard_asks_the_datasource_that_is_provisioned() -> None:
@@ -247,3 +309,22 @@ async def test_settlement_that_is_under_way_or_overdue_is_seen_in_the_books(data
         assert sum(done.connections.values()) >= 2
         assert done.connections_max >= 100
         await database.close()
+
+
+async def test_facts_that_wait_for_their_reader_are_counted(database_dsn: str, valkey_url: str) -> None:
+    async with settling_scene(database_dsn, valkey_url) as scene:
+        for market_id in (MARKET, OTHER_MARKET):
+            await price(scene.stores, market_id=market_id)
+        await scene.stores.trading.settle(MARKET, HOME_WINS)
+        async with at_work(scene.settlement):
+            await scene.until_worked()
+            await until_unread(scene, 0)
+        await scene.stores.trading.settle(OTHER_MARKET, HOME_WINS)
+        assert (await read_activity(scene.database, NOON)).facts_unread == 1
+        async with at_work(scene.settlement):
+            await until_unread(scene, 0)
+
+
+async def until_unread(scene: Scene, facts: int) -> None:
+    while (await read_activity(scene.database, NOON)).facts_unread != facts:
+        await asyncio.sleep(0)

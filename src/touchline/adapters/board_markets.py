@@ -18,7 +18,7 @@ from msgspec.structs import replace
 
 from touchline.adapters.valkey import records
 from touchline.adapters.valkey.markets import CHANGES_MAX, ValkeyMarkets, by_start, in_order, parse_cursor
-from touchline.core.delivery import Board, Change, EventChanged, Image, MarketChanged
+from touchline.core.delivery import DECIDED_KEPT, Board, Change, EventChanged, Image, MarketChanged
 from touchline.core.errors import Outage
 from touchline.core.event import Event
 from touchline.core.ids import EventId, MarketId, MessageId
@@ -83,6 +83,7 @@ class BoardMarkets:
                     self._owed = ("", 0)
             elif yielded:
                 self._board.apply(yielded)
+            self._board.forget(self._clock.now() - DECIDED_KEPT)
             self._heard_s, self._heard_at = time.monotonic(), self._clock.now()
             self._move()
 

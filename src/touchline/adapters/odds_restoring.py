@@ -7,6 +7,7 @@ above any on record.
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
+from touchline.adapters.odds_forgetting import is_for_books
 from touchline.adapters.postgres import odds_on_record
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.odds_history import PostgresOddsBooks
@@ -43,14 +44,16 @@ class OddsRestoring:
             async for events in odds_on_record.events(connection):
                 await self.refill.put_events(events)
             async for markets in odds_on_record.markets(connection):
-                await self.refill.put_markets([self._restored(market, highest) for market, highest in markets])
+                now = self.clock.now()
+                left = [market.market_id for market, _ in markets if is_for_books(market, now)]
+                kept = [(market, highest) for market, highest in markets if not is_for_books(market, now)]
+                await self.refill.put_markets([self._restored(market, highest) for market, highest in kept])
+                await self.refill.put_forgotten(left)
             await self.refill.begin()
             return True
 
     async def _is_behind(self, connection: Any) -> bool:
-        recorded = await odds_on_record.newest_versions(connection, LOOKED_AT_MAX)
-        versions = await self.refill.versions(list(recorded))
-        return any(of_books > version for of_books, version in zip(recorded.values(), versions, strict=True))
+        return await self.refill.is_behind(await odds_on_record.newest_versions(connection, LOOKED_AT_MAX))
 
     async def _record_what_waits(self) -> None:
         books = PostgresOddsBooks(self.database)

@@ -20,6 +20,7 @@ from touchline.adapters.postgres.migrations import migrate
 from touchline.adapters.postgres.shard_directory import has_facts
 from touchline.architectures.ladder import connect, odds_stores
 from touchline.architectures.parts import Listening, Serve
+from touchline.adapters.valkey.activity import ValkeyServers
 from touchline.architectures.settings import Settings, SettingsWrong
 from touchline.architectures.wiring import (
     Stores,
@@ -35,7 +36,7 @@ from touchline.architectures.wiring import (
 )
 from touchline.core.errors import Outage
 from touchline.edge.http.platform import Platform
-from touchline.edge.metering import FeedMeters, ServerMeters, SettlementMeters
+from touchline.edge.metering import FeedMeters, ServerMeters, SettlementMeters, ValkeyMeters
 from touchline.edge.serving import Work
 from touchline.edge.workers import forget_old_messages, ingest
 from touchline.flows.settle_market import SET_OF_BETS, SettlementWork
@@ -141,8 +142,10 @@ def serve_settlement(settings: Settings, listening: Listening) -> None:
 
     def works(poll: Poll) -> dict[str, Work]:
         platform = poll.platform
+        valkey_meters = ValkeyMeters(ValkeyServers({"sessions": settings.valkey}).read)
         platform.meters.include(poll.settlement_meters)
         platform.meters.include(poll.server_meters, poll.server_meters.refresh)
+        platform.meters.include(valkey_meters, valkey_meters.refresh)
         return {
             "settlement": poll.settlement_work.run,
             "forgetting": lambda: forget_old_messages(platform.markets, platform.clock),

@@ -18,6 +18,7 @@ from touchline.adapters.kafka.cluster import Cluster
 from touchline.adapters.kafka.fact_log import KafkaFactLog
 from touchline.adapters.kafka.publisher import KafkaPublisher
 from touchline.adapters.ledger_stores import LedgerAccounts, LedgerBets
+from touchline.adapters.odds_forgetting import OddsForgetting
 from touchline.adapters.odds_restoring import OddsRestoring
 from touchline.adapters.postgres.activity import read_activity
 from touchline.adapters.postgres.archive import PostgresArchiveStore
@@ -26,6 +27,7 @@ from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.dead_letters import PostgresDeadLetters
 from touchline.adapters.postgres.decisions import PostgresDecisions
 from touchline.adapters.postgres.fact_log import PostgresFactLog
+from touchline.adapters.postgres.markets import PostgresMarkets
 from touchline.adapters.postgres.migrations import migrate
 from touchline.adapters.postgres.odds_history import PostgresOddsBooks
 from touchline.adapters.postgres.shard_directory import writers_at
@@ -102,7 +104,8 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Stream]:
         stack.push_async_callback(database.close)
         sessions = sessions_of(settings)
         stack.push_async_callback(sessions.close)
-        authority = ValkeyMarkets(settings.odds_valkey, ODDS_TIMEOUT_MS, around.clock)
+        books = PostgresMarkets(database, around.clock).get
+        authority = ValkeyMarkets(settings.odds_valkey, ODDS_TIMEOUT_MS, around.clock, books)
         stack.push_async_callback(authority.close)
         ledger = RemoteLedger(settings.shards, partial(writers_at, database), settings.token_secret)
         stack.push_async_callback(ledger.close)
@@ -270,6 +273,7 @@ def serve_history(settings: Settings, listening: Listening) -> None:
     def works(stream: Stream) -> dict[str, Work]:
         return {
             "history": lambda: _record_odds(settings, stream),
+            "decided": lambda: _forget_odds(settings, stream),
             "snapshots": lambda: keep_snapshots(PostgresArchiveStore(settings.postgres), stream.around.clock),
             "forgetting": lambda: forget_old_messages(stream.authority, stream.around.clock),
         }
@@ -280,6 +284,14 @@ def serve_history(settings: Settings, listening: Listening) -> None:
 async def _record_odds(settings: Settings, stream: Stream) -> None:
     async with _recording(settings, stream) as recording:
         await recording.run()
+
+
+async def _forget_odds(settings: Settings, stream: Stream) -> None:
+    authority = ValkeyRefill(settings.odds_valkey, ODDS_TIMEOUT_MS)
+    try:
+        await OddsForgetting(stream.database, authority, stream.around.clock).run()
+    finally:
+        await authority.close()
 
 
 def serve_relay(settings: Settings, listening: Listening) -> None:

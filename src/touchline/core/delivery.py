@@ -5,7 +5,7 @@ Invariant: of a market or an event the newest change told is held; within an epo
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Final, TypeVar
 
 from touchline.core.event import Event, EventStatus
@@ -13,6 +13,7 @@ from touchline.core.ids import EventId, MarketId
 from touchline.core.market import DECIDED
 
 DECIDED_MAX: Final = 5_000
+DECIDED_KEPT: Final = timedelta(hours=24)  # after its last change; a decided market is then in the books alone
 ENDED_MAX: Final = 500
 
 
@@ -32,6 +33,7 @@ class MarketChanged:
     odds_version: int
     body: bytes
     priced_at: datetime | None = None
+    updated_at: datetime | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +135,15 @@ class Board:
         markets = (*_after(cursor, self._undecided), *_after(cursor, self._decided))
         events = (*_after(cursor, self._going_on), *_after(cursor, self._ended))
         return sorted((*markets, *events), key=lambda change: change.cursor)
+
+    def forget(self, before: datetime) -> None:
+        """Drop the decided markets that have not changed since, as their authority does."""
+        while self._decided:
+            oldest = next(iter(self._decided.values()))
+            if oldest.updated_at is None or oldest.updated_at >= before:
+                return
+            del self._decided[oldest.market_id]
+            self._leave_event(oldest)
 
     def image(self) -> Image:
         """Return all that is held."""

@@ -1,4 +1,4 @@
-"""What workers count, and what a process reads of PostgreSQL when it is asked for its metrics.
+"""What workers count, and what a process reads of the servers when it is asked for its metrics.
 
 Invariant: a scrape waits `READ_WAIT_S` at most, whatever the server does, and what can't be read is left out
 rather than told as it was.
@@ -6,16 +6,17 @@ rather than told as it was.
 
 import asyncio
 import re
-from collections.abc import Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from time import monotonic
-from typing import Any, Final, get_args
+from typing import Any, Final, Generic, TypeVar, get_args
 
 from prometheus_client import Counter, Gauge, Histogram, Metric
-from prometheus_client.core import GaugeMetricFamily
+from prometheus_client.core import CounterMetricFamily, GaugeMetricFamily
 from prometheus_client.registry import Collector
 
 from touchline.adapters.postgres.activity import Activity
+from touchline.adapters.valkey.activity import ValkeyActivity
 from touchline.core.errors import Outage
 from touchline.core.feed import AnyMessage
 from touchline.core.settlement import Settlement, SettlementKind
@@ -24,6 +25,8 @@ from touchline.ports import Clock
 SETTLEMENT_SECONDS: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0)
 READ_WAIT_S: Final = 0.5
 READ_EVERY_S: Final = 1.0
+
+Read = TypeVar("Read")
 
 
 class FeedMeters(Collector):
@@ -87,14 +90,14 @@ class SettlementMeters(Collector):
         self._last.set(seconds)
 
 
-class ServerMeters(Collector):
-    """What PostgreSQL says of itself and of settlement, read when asked for, `READ_EVERY_S` apart at least."""
+class OnScrape(Collector, Generic[Read]):
+    """What is read when it is asked for, `READ_EVERY_S` apart at least."""
 
-    def __init__(self, read: Callable[[], Awaitable[Activity]]) -> None:
+    def __init__(self, read: Callable[[], Awaitable[Read]]) -> None:
         self._read = read
-        self._reading: asyncio.Task[Activity | None] | None = None
+        self._reading: asyncio.Task[Read | None] | None = None
         self._began = -READ_EVERY_S
-        self._activity: Activity | None = None
+        self._last: Read | None = None  # None where that failed
 
     async def refresh(self) -> None:
         """Read anew where that is due, one reading at a time; one that takes too long is not waited for."""
@@ -106,20 +109,24 @@ class ServerMeters(Collector):
         reading = self._reading
         await asyncio.wait({reading}, timeout=READ_WAIT_S)
         if not reading.done():
-            self._activity = None
+            self._last = None
         elif reading is self._reading:
             self._reading = None
-            self._activity = reading.result()
+            self._last = reading.result()
 
-    async def _try(self) -> Activity | None:
+    async def _try(self) -> Read | None:
         try:
             return await self._read()
         except Outage:
             return None
 
+
+class ServerMeters(OnScrape[Activity]):
+    """What PostgreSQL says of itself and of settlement."""
+
     def collect(self) -> Iterable[Metric]:
         """Yield what was read last; where that failed, no more than that it did."""
-        activity = self._activity
+        activity = self._last
         yield GaugeMetricFamily("touchline_db_up", "Whether PostgreSQL answers", value=activity is not None)
         if activity is None:
             return
@@ -139,6 +146,41 @@ class ServerMeters(Collector):
             ("dead_letters", "Settlements that could not be carried out", activity.dead_letters),
         ):
             yield GaugeMetricFamily(f"touchline_{name}", text, value=value)
+        unread = GaugeMetricFamily("touchline_facts_unread", "Facts of the log to be read", labels=["reader"])
+        unread.add_metric([activity.reader], activity.facts_unread)
+        yield unread
+
+
+class ValkeyMeters(OnScrape[Mapping[str, ValkeyActivity | None]]):
+    """What each Valkey says of itself; `server` is what it is for."""
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what was read last; of a server that gave no answer, no more than that."""
+        servers = self._last or {}
+        yield _by_server("up", "Whether it answers", {name: told is not None for name, told in servers.items()})
+        known = {name: told for name, told in servers.items() if told is not None}
+        for figure, text in (
+            ("clients", "Connections of everybody"),
+            ("memory_bytes", "Memory used"),
+            ("memory_max_bytes", "... at most; 0: no bound"),
+        ):
+            yield _by_server(figure, text, {name: getattr(told, figure) for name, told in known.items()})
+        for figure, text in (
+            ("hits", "Reads of keys that were there"),
+            ("misses", "... that were not"),
+            ("evicted", "Keys forgotten for want of memory"),
+        ):
+            family = CounterMetricFamily(f"touchline_valkey_{figure}", text, labels=["server"])
+            for name, told in known.items():
+                family.add_metric([name], getattr(told, figure))
+            yield family
+
+
+def _by_server(figure: str, text: str, values: Mapping[str, float]) -> GaugeMetricFamily:
+    family = GaugeMetricFamily(f"touchline_valkey_{figure}", text, labels=["server"])
+    for name, value in values.items():
+        family.add_metric([name], value)
+    return family
 
 
 def _snake(name: str) -> str:

@@ -59,6 +59,10 @@ SELECT pg_advisory_xact_lock(6231004);
 -- The markets that changed last, and their versions.
 SELECT market_id, odds_version FROM odds ORDER BY odds.changed_xid DESC LIMIT $1;
 
+-- name: decided_versions
+-- The versions of those of some markets that are decided.
+SELECT market_id, odds_version FROM odds WHERE market_id = ANY($1::text[]) AND status IN ('settled', 'void');
+
 -- name: events_made
 -- Events in the order of their making, after one.
 SELECT * FROM events WHERE (created_at, event_id) > ($1, $2) ORDER BY created_at, event_id LIMIT $3;

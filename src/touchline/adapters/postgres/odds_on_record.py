@@ -7,6 +7,7 @@ from collections.abc import AsyncIterator, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final
 
+from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.odds_history import QUERIES
 from touchline.adapters.postgres.rows import event_of, market_of
 from touchline.core.event import Event
@@ -30,6 +31,12 @@ async def next_entry(connection: Any) -> int:
 async def newest_versions(connection: Any, limit: int) -> dict[MarketId, int]:
     """Return the versions of the markets that changed last."""
     rows = await connection.fetch(QUERIES["newest_versions"], limit)
+    return {MarketId(row["market_id"]): row["odds_version"] for row in rows}
+
+
+async def decided_versions(database: Database, market_ids: Sequence[MarketId]) -> dict[MarketId, int]:
+    """Return the versions of those of some markets that are on record as decided."""
+    rows = await database.fetch(QUERIES["decided_versions"], list(market_ids))
     return {MarketId(row["market_id"]): row["odds_version"] for row in rows}
 
 

@@ -51,6 +51,9 @@ elseif body ~= '' then
     redis.call('ZADD', 'offer:made', mark, id)
   else
     redis.call('SADD', 'offer:of:' .. event, id)
+    if held == '' then
+      redis.call('SREM', 'offer:forgotten', id)
+    end
     if ARGV[15] ~= '' then
       redis.call('SREM', 'offer:of:' .. ARGV[15], id)
     end

@@ -7,7 +7,7 @@ made only where nobody has changed it since it was read: versions rise by one, a
 import asyncio
 import re
 import secrets
-from collections.abc import Callable, Collection, Sequence
+from collections.abc import Awaitable, Callable, Collection, Sequence
 from datetime import UTC, datetime, timedelta
 from typing import Any, Final
 
@@ -35,17 +35,31 @@ _NONE: Final = 0
 _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _decode_polled: Final = msgspec.json.Decoder(PolledMarketV1).decode
 
+Books = Callable[[MarketId], Awaitable[Market | None]]
+
 
 class ValkeyMarkets:
-    """The `MarketStore` port. Nothing is answered and nothing changed before somebody has begun an epoch."""
+    """The `MarketStore` port. Nothing is answered and nothing changed before somebody has begun an epoch.
 
-    def __init__(self, url: str, timeout_ms: int, clock: Clock, *, history_max: int = HISTORY_MAX) -> None:
+    `books` looks up those decided markets that the authority has left to the books.
+    """
+
+    def __init__(
+        self,
+        url: str,
+        timeout_ms: int,
+        clock: Clock,
+        books: Books | None = None,
+        *,
+        history_max: int = HISTORY_MAX,
+    ) -> None:
         self._valkey = Valkey(url, timeout_ms)
         self._change = self._valkey.script("change.lua")
         self._since = self._valkey.script("since.lua")
         self._offered = self._valkey.script("offered.lua")
         self._breaker = Breaker("Valkey")
         self._clock = clock
+        self._books = books
         self._history_max = history_max
         self.written = ("", 0)  # the epoch and cursor of the latest change made through here
 
@@ -69,7 +83,23 @@ class ValkeyMarkets:
 
     async def get(self, market_id: MarketId) -> Market | None:
         """See `ports.MarketStore`."""
-        return (await self.at_authority([market_id])).get(market_id)
+        (record,) = await self._records([records.market_key(market_id)])
+        return await self._in_books(market_id) if record is None else records.market_of(record)
+
+    async def _left_to_books(self, market_ids: Sequence[MarketId]) -> Sequence[MarketId]:
+        if not market_ids or self._books is None:
+            return ()
+        left = await self._call("SMISMEMBER", records.FORGOTTEN, *market_ids)
+        return [market_id for market_id, is_left in zip(market_ids, left, strict=True) if is_left]
+
+    async def _in_books(self, market_id: MarketId) -> Market | None:
+        """Return a market that was not found here and that the books may hold alone."""
+        if self._books is None:
+            return None
+        if await self._call("SISMEMBER", records.FORGOTTEN, market_id):
+            return await self._books(market_id)
+        (record,) = await self._records([records.market_key(market_id)])  # it may have come back meanwhile
+        return None if record is None else records.market_of(record)
 
     async def at_authority(self, market_ids: Collection[MarketId]) -> dict[MarketId, Market]:
         """Return those markets that are known, as they are at one instant while this is asked; one round trip.
@@ -100,13 +130,20 @@ class ValkeyMarkets:
             for market_id, record in zip(wanted, found, strict=True)
             if record is not None
         }
+        for market_id in await self._left_to_books([name for name in wanted if name not in markets]):
+            market = await self._in_books(market_id)
+            if market is not None:
+                markets[market_id] = market
         at = _EPOCH_START + timedelta(seconds=int(seconds), microseconds=int(microseconds))
         return Offered(markets, at)
 
     async def poll(self, market_id: MarketId) -> PolledMarketV1 | None:
         """See `ports.MarketStore`."""
         (record,) = await self._records([records.market_key(market_id)])
-        return None if record is None else _decode_polled(records.body_of(record))
+        if record is not None:
+            return _decode_polled(records.body_of(record))
+        market = await self._in_books(market_id)
+        return None if market is None else _decode_polled(records.market_body(market))
 
     async def events(self, status: str | None) -> list[tuple[Event, list[Market]]]:
         """See `ports.MarketStore`."""
@@ -173,8 +210,8 @@ class ValkeyMarkets:
         """See `ports.MarketStore`."""
         after: list[Market | None] = []
 
-        def attempt(held: bytes) -> list[Part] | None:
-            old = records.market_of(held) if held else None
+        async def attempt(held: bytes) -> list[Part] | None:
+            old = records.market_of(held) if held else await self._in_books(market_id)
             new = change(old)
             after[:] = [new]
             return None if new is None or new == old else _market_step(old, new, event_id, held)
@@ -188,7 +225,7 @@ class ValkeyMarkets:
         """See `ports.MarketStore`."""
         changed: list[bool] = []
 
-        def attempt(held: bytes) -> list[Part] | None:
+        async def attempt(held: bytes) -> list[Part] | None:
             old = records.event_of(held) if held else None
             new = change(old)
             changed[:] = [new != old]
@@ -202,7 +239,7 @@ class ValkeyMarkets:
         kind: str,
         name: str,
         key: str,
-        attempt: Callable[[bytes], list[Part] | None],
+        attempt: Callable[[bytes], Awaitable[list[Part] | None]],
         message_id: MessageId | None,
     ) -> bool:
         """Write what `attempt` makes of the record, again where another was first; False: a known message."""
@@ -211,7 +248,7 @@ class ValkeyMarkets:
         if message_id is not None and await self.is_applied(message_id):
             return False
         for _ in range(CHANGE_ATTEMPTS_MAX):
-            step = attempt(held)
+            step = await attempt(held)
             if step is None and message_id is None:
                 return True
             body, mark, enters, leaves, seen, *more = step or (b"", "-", "", "", 0)

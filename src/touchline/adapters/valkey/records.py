@@ -24,6 +24,7 @@ HISTORY: Final = "offer:history"
 MADE: Final = "offer:made"
 UNDECIDED: Final = "offer:undecided"
 DECIDED: Final = "offer:decided"
+FORGOTTEN: Final = "offer:forgotten"
 GOING_ON: Final = "offer:going-on"
 ENDED: Final = "offer:ended"
 CHANNEL: Final = "offer:changes"
@@ -40,6 +41,7 @@ class _Shown(msgspec.Struct, frozen=True):
     event_id: EventId
     status: str
     odds_version: int
+    updated_at: datetime
 
 
 _encode: Final = msgspec.json.Encoder().encode
@@ -135,6 +137,7 @@ def change_of(kind: bytes, record: bytes) -> Change:
             odds_version=shown.odds_version,
             body=body,
             priced_at=instant_of(mark),
+            updated_at=shown.updated_at,
         )
     if kind == EVENT.encode():
         return EventChanged(int(cursor), _decode_event(body), int(mark))

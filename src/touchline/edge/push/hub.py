@@ -9,7 +9,7 @@ from collections.abc import AsyncIterator, Callable, Iterable, Iterator, Sequenc
 from datetime import datetime
 from typing import Final, TypeVar
 
-from touchline.core.delivery import Board, Change, Image, MarketChanged
+from touchline.core.delivery import DECIDED_KEPT, Board, Change, Image, MarketChanged
 from touchline.core.errors import Fault
 from touchline.core.ids import EventId, MarketId
 from touchline.core.market import MarketStatus
@@ -104,6 +104,7 @@ class Hub:
             self.show(told)
         else:
             self.apply(told)
+        self.board.forget(self.clock.now() - DECIDED_KEPT)
 
     def show(self, image: Image) -> None:
         """Hold what `image` shows, and tell of what is new in it."""
