@@ -18,9 +18,9 @@ from touchline.adapters.postgres.bets import PostgresBets
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.migrations import migrate
 from touchline.adapters.postgres.shard_directory import has_facts
+from touchline.adapters.valkey.activity import ValkeyServers
 from touchline.architectures.ladder import connect, odds_stores
 from touchline.architectures.parts import Listening, Serve
-from touchline.adapters.valkey.activity import ValkeyServers
 from touchline.architectures.settings import Settings, SettingsWrong
 from touchline.architectures.wiring import (
     Stores,

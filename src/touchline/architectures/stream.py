@@ -33,6 +33,7 @@ from touchline.adapters.postgres.odds_history import PostgresOddsBooks
 from touchline.adapters.postgres.shard_directory import writers_at
 from touchline.adapters.postgres.shards import PostgresShard
 from touchline.adapters.shards import RemoteLedger
+from touchline.adapters.valkey.activity import ValkeyServers
 from touchline.adapters.valkey.history import ValkeyHistory
 from touchline.adapters.valkey.markets import ValkeyMarkets
 from touchline.adapters.valkey.refill import ValkeyRefill
@@ -60,7 +61,7 @@ from touchline.edge.gateway import STREAM, Gateway
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness
 from touchline.edge.http.sse import EVENTS, SentEvents
-from touchline.edge.metering import ServerMeters, SettlementMeters
+from touchline.edge.metering import ServerMeters, SettlementMeters, ValkeyMeters
 from touchline.edge.push.framing import sent_event, websocket_frame
 from touchline.edge.push.hub import Hub
 from touchline.edge.push.own_bets import OwnBets
@@ -330,9 +331,13 @@ def serve_settlement(settings: Settings, listening: Listening) -> None:
     def works(stream: Stream) -> dict[str, Work]:
         around = stream.around
         settlement_meters = SettlementMeters()
-        server_meters = ServerMeters(lambda: read_activity(stream.database, around.clock.now()))
+        reader = "relay" if settings.kafka else "settlement"
+        server_meters = ServerMeters(lambda: read_activity(stream.database, around.clock.now(), reader))
+        valkeys = {"sessions": settings.valkey, "odds": settings.odds_valkey}
+        valkey_meters = ValkeyMeters(ValkeyServers(valkeys).read)
         around.meters.include(settlement_meters)
         around.meters.include(server_meters, server_meters.refresh)
+        around.meters.include(valkey_meters, valkey_meters.refresh)
         settlement = ShardSettlement(
             _log(settings, stream.database),
             stream.ledger,
