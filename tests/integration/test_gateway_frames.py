@@ -213,8 +213,8 @@ IMPOSSIBLE: dict[str, tuple[bytes, str | None]] = {
     "no heartbeats": (b'{"op": "subscribe", "id": "1", "markets": ["m1"], "heartbeat_ms": 60001}', "heartbeat_ms"),
     "no cursor": (b'{"op": "subscribe", "id": "1", "markets": ["m1"], "resume": "x"}', "resume"),
     "a cursor of words": (
-        b'{"op": "subscribe", "id": "1", "markets": ["m1"], "resume": {"epoch": "a", "cursor": "1"}}',
-        "resume.cursor",
+        b'{"op": "subscribe", "id": "1", "markets": ["m1"], "resume": {"epoch": "a", "cursor": "one"}}',
+        "resume",
     ),
     "a cursor below 0": (
         b'{"op": "subscribe", "id": "1", "markets": ["m1"], "resume": {"epoch": "a", "cursor": -1}}',

@@ -8,7 +8,7 @@ import pytest
 from tests.gateways import connected, offered, running_gateway, versions
 
 
-@pytest.mark.parametrize("form", ["fields", "word"])
+@pytest.mark.parametrize("form", ["fields", "word", "word as the cursor", "digits as the cursor"])
 async def test_a_resume_tells_what_was_missed_and_goes_on(form: str) -> None:
     async with running_gateway(offered("m1", "m2", "m3")) as running:
         async with connected(running.port) as client:
@@ -18,9 +18,14 @@ async def test_a_resume_tells_what_was_missed_and_goes_on(form: str) -> None:
         running.change("m2")
         running.change("m1")
         word = f"{running.offered.epoch}-{cursor}"
-        resume = {"epoch": running.offered.epoch, "cursor": cursor} if form == "fields" else word
+        forms: dict[str, object] = {
+            "fields": {"epoch": running.offered.epoch, "cursor": cursor},
+            "word": word,
+            "word as the cursor": {"cursor": word},
+            "digits as the cursor": {"epoch": running.offered.epoch, "cursor": str(cursor)},
+        }
         async with connected(running.port) as client:
-            client.subscribe("again", markets=["m1", "m2", "m3"], resume=resume)
+            client.subscribe("again", markets=["m1", "m2", "m3"], resume=forms[form])
             missed = await client.hears("change")
             assert (missed["id"], missed["resumed"], missed["cursor"]) == ("again", True, 106)
             assert versions(missed) == {"m1": 3, "m2": 2}

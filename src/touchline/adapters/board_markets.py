@@ -1,8 +1,8 @@
 """Markets as a pod serves them: read from a board in its memory, changed at their authority.
 
 Invariant: whoever has changed something here reads it here from then on, and elsewhere too: the change is on its
-way to every follower before it is answered. A board that may be behind is passed over for the authority; where that
-is away, what is answered is the last known, and no cursor goes back.
+way to every follower before it is answered. A board that may be behind is passed over for the authority; where
+that is away, what is answered is the last known, and no cursor goes back.
 """
 
 import asyncio
@@ -205,6 +205,7 @@ class BoardMarkets:
 
     async def changed_since(self, cursor: str | None) -> tuple[str, list[Market]]:
         """See `ports.MarketStore`. Where nothing newer can be told, the cursor stays as it is."""
+        cursor = self._whole(cursor)
         found = self._on_board(cursor) if self.is_current else None
         if found is None:
             try:
@@ -216,6 +217,7 @@ class BoardMarkets:
 
     async def changes_body(self, cursor: str | None) -> bytes:
         """Return what changed since `cursor` as `ChangesV1` in JSON, as `changed_since` does."""
+        cursor = self._whole(cursor)
         found = self._on_board(cursor) if self.is_current else None
         if found is None:
             try:
@@ -225,6 +227,11 @@ class BoardMarkets:
                 found = self._as_last_known(cursor)
         after, changes = found
         return _encode(_ShownChanges(after, [msgspec.Raw(change.body) for change in changes]))
+
+    def _whole(self, cursor: str | None) -> str | None:
+        """Return a cursor with its epoch: as the stream tells it, it is a number of the epoch that stands."""
+        is_number = cursor is not None and cursor.isascii() and cursor.isdigit()
+        return f"{self._board.epoch}-{cursor}" if is_number else cursor
 
     def _on_board(self, cursor: str | None) -> tuple[str, Sequence[MarketChanged]] | None:
         """Return what the board knows to have changed; None: the cursor is none of this board's, or beyond it."""

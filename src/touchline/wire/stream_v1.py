@@ -48,6 +48,13 @@ class ResumeV1(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     cursor: Annotated[int, msgspec.Meta(ge=0, le=CURSOR_MAX)]
 
 
+class AskedResumeV1(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """A `ResumeV1` as clients write it: what `GET /odds?since=` tells, both in a word, may stand as its cursor."""
+
+    cursor: Annotated[int, msgspec.Meta(ge=0, le=CURSOR_MAX)] | Annotated[str, msgspec.Meta(max_length=84)]
+    epoch: Annotated[str, msgspec.Meta(max_length=64)] = ""
+
+
 class SubscribeV1(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_field="op", tag="subscribe"):
     """A wish for some markets, for all of some events, or for the player's own bets.
 
@@ -57,7 +64,7 @@ class SubscribeV1(msgspec.Struct, frozen=True, forbid_unknown_fields=True, tag_f
     id: SubscriptionId
     markets: Annotated[list[str], msgspec.Meta(max_length=MARKETS_MAX)] = []
     events: Annotated[list[str], msgspec.Meta(max_length=EVENTS_MAX)] = []
-    resume: ResumeV1 | str | None = None
+    resume: AskedResumeV1 | str | None = None
     conflate_ms: int | None = None
     heartbeat_ms: int | None = None
     bets: bool = False
@@ -179,7 +186,10 @@ def check_subscription(request: SubscribeV1) -> None:
 def resume_of(request: SubscribeV1) -> ResumeV1 | None:
     """Return where a subscriber wants to go on, however he wrote it."""
     resume = request.resume
-    return parse_cursor("resume", resume) if isinstance(resume, str) else resume
+    if resume is None or isinstance(resume, str):
+        return None if resume is None else parse_cursor("resume", resume)
+    cursor = str(resume.cursor)
+    return parse_cursor("resume", cursor if "-" in cursor else f"{resume.epoch}-{cursor}")
 
 
 def format_cursor(epoch: str, cursor: int) -> str:
