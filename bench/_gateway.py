@@ -13,6 +13,7 @@ from touchline.adapters.valkey.stream import ValkeyOddsStream
 from touchline.core.bet import Bet
 from touchline.core.delivery import Board, Change, Image, MarketChanged
 from touchline.core.ids import BetId, EventId, MarketId, PlayerId
+from touchline.edge.garbage import collect_seldom
 from touchline.edge.gateway import Gateway
 from touchline.edge.push.framing import websocket_frame
 from touchline.edge.push.hub import Hub
@@ -58,6 +59,7 @@ class NoBets:
 
 async def main(port: int, clients: int, frame_bytes: int, authority: str) -> None:
     """Serve until ended."""
+    collect_seldom()
     clock = SystemClock()
     tokens = Tokens("s" * 32, timedelta(hours=1), 1, clock)
     gateway = Gateway(Hub(Board(), clock, websocket_frame), OwnBets(NoBets(), tokens))

@@ -1,6 +1,7 @@
 """Many at once, and the whole way from a feed to a bettor."""
 
 import asyncio
+import gc
 import os
 import signal
 from pathlib import Path
@@ -15,6 +16,8 @@ from tests.scene import PRICES, price
 from tests.stream_scene import TIMEOUT_MS, stream_markets
 from touchline.adapters.valkey.stream import ValkeyOddsStream
 from touchline.core.market import MarketStatus
+from touchline.edge.push.connection import Connection
+from touchline.edge.push.subscriber import Subscriber
 from touchline.runtime.valkey import ValkeyServer
 
 CLIENTS = 1_000
@@ -147,3 +150,22 @@ async def test_an_authority_that_hangs_is_told_of_and_costs_no_subscriber_a_chan
             await asyncio.gather(following, return_exceptions=True)
     await stream.close()
     await child.stop()
+
+
+async def test_who_has_gone_is_forgotten_at_once_without_a_look_for_garbage() -> None:
+    offered = Offered()
+    offered.change(MARKET)
+    async with running_gateway(offered) as running:
+        gc.collect()
+        gc.disable()
+        try:
+            for conflate_ms in (0, 100):
+                async with connected(running.port) as client:
+                    token = running.token("alice")
+                    client.subscribe("1", markets=[MARKET], bets=True, token=token, conflate_ms=conflate_ms)
+                    await client.hears("image")
+            async with asyncio.timeout(PATIENCE_S):
+                while any(isinstance(one, Connection | Subscriber) for one in gc.get_objects()):
+                    await asyncio.sleep(0.01)
+        finally:
+            gc.enable()

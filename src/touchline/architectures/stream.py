@@ -235,6 +235,7 @@ async def _serve_gateway(settings: Settings, listening: Listening) -> None:
             **gateway.works(odds, _log(settings, database), listening.stream_port),
             "revocations": lambda: hear_revocations(platform.accounts, platform.tokens),
         }
+        collect_seldom()
         port = listening.service_port
         await serve_process(
             platform, port, lambda: works, answers_clients=False, serves=lambda: gateway.ready

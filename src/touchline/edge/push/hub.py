@@ -18,7 +18,7 @@ from touchline.edge.push.followers import Follower, Group, Interest, Pace
 from touchline.edge.push.framing import Framing
 from touchline.ports import Clock
 from touchline.ports.stream import OddsStream
-from touchline.wire.stream_v1 import ServerMessage, heartbeat_to_wire, parcel_to_wire
+from touchline.wire.stream_v1 import HEARTBEAT_MS_MIN, ServerMessage, heartbeat_to_wire, parcel_to_wire
 
 FRAME_BYTES_MAX: Final = 32_768  # of markets in one frame, or a single one
 FRAMES_KEPT_MAX: Final = 256
@@ -93,8 +93,10 @@ class Hub:
         turned = silent != (self.stale_since is not None)
         self.stale_since = self._heard_at if silent else None
         self._made.clear()
-        for follower, group in list(self._group_of.items()):
-            follower.beat(now_s, group.told_at_s, at_once=turned)
+        for group in list(self._groups.values()):
+            told_lately = not turned and now_s < group.told_at_s + HEARTBEAT_MS_MIN / 1000
+            for follower in (*(() if told_lately else group.prompt), *group.boxed):
+                follower.beat(now_s, group.told_at_s, at_once=turned)
         for follower in list(self._ahead):
             follower.drain()  # who has waited too long waits no longer
 

@@ -57,7 +57,7 @@ class Subscriber:
         self, hub: Hub, send: Callable[[bytes], None], hold: Callable[[bool], None] | None = None
     ) -> None:
         self.send = send
-        self.hold = hold or _hold_nothing
+        self.hold = hold or _nothing
         self.caught_up: Callable[[], None] = _nothing  # called when all that waited has been sent
         self.outbox: Outbox | None = None
         self.conflate_ms = 0
@@ -117,10 +117,11 @@ class Subscriber:
         self._follow()
 
     def leave(self) -> None:
-        """Follow nothing any more."""
+        """Follow nothing any more, and hold on to nothing of the connection, which holds on to this."""
         self._subscriptions.clear()
         self._owed.clear()
         self._hub.leave(self)
+        self.send = self.hold = self.caught_up = _nothing
 
     def pause(self) -> None:
         """Let what comes wait: no more can be written for now."""
@@ -239,9 +240,5 @@ def _now_s() -> float:
     return asyncio.get_running_loop().time()
 
 
-def _nothing() -> None:
-    return
-
-
-def _hold_nothing(_held: bool) -> None:
+def _nothing(*_told: object) -> None:
     return
