@@ -109,10 +109,13 @@ def test_a_ladder_tells_of_v1_beside_the_mitigations_and_is_held_to_the_claims_o
 
 
 def test_the_cost_of_each_fault_stands_before_the_faults(tmp_path: Path) -> None:
-    source = page_of(runs.faults_run(tmp_path)).source.replace("\u00a0", " ")
+    waited = {"unavailable_s": 0.0, "max_ms": 1_971.5}
+    findings = {"observations": [{"fault": "Valkey killed", "odds": waited, "bet": {**waited, "max_ms": 20.0}}]}
+    source = page_of(runs.faults_run(tmp_path, findings=findings)).source.replace("\u00a0", " ")
+    assert "No request failed, but polls took up to 1.97 s; it was over after 2.1 s." in source
     cost = source.index("<h3>What each fault cost</h3>")
     assert cost < source.index("<h3>PostgreSQL killed")
-    assert "No user saw the other 2." in source[cost:]
+    assert "No request failed in the other 2." in source[cost:]
 
 
 @pytest.mark.parametrize("scenario", WRITERS)

@@ -22,6 +22,7 @@ AFTER_S: Final = 20
 _FAILURES: Final = {"UNAVAILABLE", "INTERNAL", "TIMEOUT", "RESET", "REFUSED", "DROPPED", "no reason given"}
 _PROPER: Final = {"valkey", "redis"}
 AGAIN: Final = ("reoffer", "retry")
+SLOW_MS: Final = 500.0  # an answer that a user notices waiting for
 WELL: Final = 0.99  # of a second's requests are answered
 
 
@@ -37,13 +38,13 @@ def section(evidence: Evidence) -> Section:
     elif failed[worst]:
         told = f"the worst, {_lower(worst)}, cost users {seconds(failed[worst])} of failed requests"
     else:
-        told = "users saw none of it"
+        told = "no request failed"
     money = _money(evidence)
     headline = f"{evidence.platform} was broken in {count(len(faults), 'way')}: {told}{money}."
     detail = "Each strip is one kind of request; a second is as red as the share of its requests that failed."
     figures = [
         ("faults", number(len(faults))),
-        ("that no user saw", number(sum(not value for value in failed.values()))),
+        ("in which no request failed", number(sum(not value for value in failed.values()))),
         ("time with failed requests, in all", seconds(sum(failed.values()))),
     ]
     charts = [_costs(failed), *(_timeline(evidence, fault) for fault in faults)]
@@ -51,13 +52,13 @@ def section(evidence: Evidence) -> Section:
 
 
 def _costs(failed: Mapping[str, float]) -> Markup | None:
-    """Return what each fault cost that users saw, the worst first; None where they saw none."""
+    """Return what each fault cost in which requests failed, the worst first; None where none did."""
     seen = sorted(((value, what) for what, value in failed.items() if value), key=lambda pair: -pair[0])
     if not seen:
         return None
     rows = [Bar(what[:1].upper() + what[1:], value, seconds(value), "", "c7") for value, what in seen]
     rest = len(failed) - len(seen)
-    told = f" No user saw the other {number(rest)}." if rest else ""
+    told = f" No request failed in the other {number(rest)}." if rest else ""
     return bars("What each fault cost", f"For how long requests failed. Shorter is better.{told}", rows)
 
 
@@ -167,11 +168,10 @@ def _failed(evidence: Evidence, kind: str, low: int, high: int) -> list[float | 
 def _told(evidence: Evidence, fault: Fault) -> str:
     """Return what users saw, in sentences; briefly where the scenario noted more."""
     if noted(evidence, fault) and fault.until_s is not None:
-        worst = failed_s(evidence, fault)
         lasted = seconds(fault.until_s - fault.at_s)
-        return (
-            f"Users were served again after {lasted}." if worst else f"No user saw it; it was over after {lasted}."
-        )
+        if failed_s(evidence, fault):
+            return f"Users were served again after {lasted}."
+        return f"No request failed{_slowest(noted(evidence, fault))}; it was over after {lasted}."
     _, high = span(evidence, fault)
     begin, end = window(fault)
     found = {kind: share_answered(evidence, kind, int(begin), end) for kind in _kinds(evidence)}
@@ -190,6 +190,16 @@ def _told(evidence: Evidence, fault: Fault) -> str:
     if not whole or seen:
         told.append(_recovery(evidence, int(begin), high, end))
     return " ".join(told)
+
+
+def _slowest(found: Mapping[str, object]) -> str:
+    """Return which kind of request had the slowest answer, and how slow; nothing where all were quick."""
+    took = {kind: _number(seen.get("max_ms")) for kind, seen in found.items() if isinstance(seen, dict)}
+    slow = {kind: value for kind, value in took.items() if kind in KINDS and value is not None and value > SLOW_MS}
+    if not slow:
+        return ""
+    kind = max(slow, key=lambda kind: slow[kind])
+    return f", but {kind_name(kind)} took up to {milliseconds(slow[kind])}"
 
 
 def _recovery(evidence: Evidence, begin: int, high: int, end: float) -> str:
