@@ -40,7 +40,7 @@ from tests.scene import (
 from touchline.core.bet import BetResult, BetStatus
 from touchline.core.errors import Code, Fault, Rejection
 from touchline.core.feed import BetCancel, BetSettlement, RollbackBetCancel, RollbackBetSettlement
-from touchline.core.ids import MarketId, MessageId
+from touchline.core.ids import MarketId, MessageId, SelectionId
 from touchline.core.ledger import TransferKind
 from touchline.core.market import Market, MarketStatus
 from touchline.core.settlement import Outcome, Plan, Settlement, SettlementKind, plan_settle, plan_void
@@ -103,6 +103,18 @@ async def test_a_message_decides_once(stores: Stores) -> None:
     assert not await feed_says(stores, BetSettlement, "b", **results)  # the same results again change nothing
     assert len(await stores.settlements.of_market(MARKET)) == 1
     assert await stores.markets.is_applied(MessageId("b"))
+
+
+async def test_a_feeds_result_of_a_selection_never_offered_is_passed_over(stores: Stores) -> None:
+    ann, _ = await three_bets(stores)
+    never = {SelectionId("never"): Outcome(BetResult.WON)}
+    assert await feed_says(stores, BetSettlement, "a", results=HOME_WINS | never)
+    assert not await feed_says(stores, BetSettlement, "b", results=HOME_WINS)
+    await work_all(stores)
+    assert [settlement.results for settlement in await stores.settlements.of_market(MARKET)] == [HOME_WINS]
+    assert {status.split()[0] for status in await statuses(stores, ann)} == {"SETTLED"}
+    with pytest.raises(Rejection, match="lack selection"):
+        await feed_says(stores, BetSettlement, "c", results=never)
 
 
 async def test_of_a_message_sent_many_times_at_once_one_decides(stores: Stores) -> None:

@@ -15,6 +15,7 @@ from touchline.core.market import BETTABLE_LATER, Market, MarketStep, step_marke
 from touchline.core.odds import apply_odds_change, is_late
 from touchline.core.settlement import (
     Plan,
+    Results,
     Settlement,
     SettlementKind,
     plan_rollback,
@@ -97,7 +98,7 @@ class FeedIngestion:
         def plan(market: Market, standing: Sequence[Settlement]) -> Plan | Rejection | None:
             now = self.clock.now()
             if isinstance(message, feed.BetSettlement):
-                return plan_settle(market, standing, message.results, now, corrects=True)
+                return plan_settle(market, standing, _results_for(market, message), now, corrects=True)
             if isinstance(message, feed.BetCancel):
                 return plan_void(market, standing, now, (message.placed_from, message.placed_until))
             if isinstance(message, feed.RollbackBetSettlement):
@@ -111,6 +112,12 @@ class FeedIngestion:
                 return False  # nothing of ours to decide, or nothing to take back
             raise
         return isinstance(answer, Plan)
+
+
+def _results_for(market: Market, message: feed.BetSettlement) -> Results:
+    """Return the results of what was ever offered: sources also decide what they never priced."""
+    offered = {selection.selection_id for selection in market.selections}
+    return {key: outcome for key, outcome in message.results.items() if key in offered}
 
 
 def change_fixture(event: Event | None, message: feed.FixtureChange) -> Event:
