@@ -16,6 +16,7 @@ from touchline.runtime.pgbouncer import program
 
 PGBOUNCER = "B7 PgBouncer"
 TIMEOUT_S = 900  # eleven platforms, one after another
+pytestmark = pytest.mark.timeout(TIMEOUT_S)
 EVERY_RUNG = ",".join(LADDER.sizes["full"]["rungs"])
 
 
