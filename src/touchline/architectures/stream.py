@@ -39,6 +39,7 @@ from touchline.adapters.valkey.markets import ValkeyMarkets
 from touchline.adapters.valkey.refill import ValkeyRefill
 from touchline.adapters.valkey.sessions import ValkeySessions
 from touchline.adapters.valkey.stream import ValkeyOddsStream
+from touchline.architectures.authority import refuse_evicting, warn_of_losses
 from touchline.architectures.ladder import connect
 from touchline.architectures.parts import Listening, Serve
 from touchline.architectures.settings import Settings
@@ -144,6 +145,7 @@ def prepare(settings: Settings) -> None:
 
 
 async def _prepare(settings: Settings) -> None:
+    await refuse_evicting(settings)
     await migrate(settings.postgres)
     async with assembled(settings, "prepare") as stream, _recording(settings, stream) as recording:
         now = stream.around.clock.now()
@@ -284,6 +286,7 @@ def serve_history(settings: Settings, listening: Listening) -> None:
 
 
 async def _record_odds(settings: Settings, stream: Stream) -> None:
+    await warn_of_losses(settings)
     async with _recording(settings, stream) as recording:
         await recording.run()
 

@@ -93,8 +93,7 @@ class Platform:
         await _all(kept.begin for kept in self._ladder)
         self.settings = ladder.resolve(self._resolved())
         self._tell(Notice(PREPARE, State.STARTING))
-        await prepare(self.settings)
-        self._tell(Notice(PREPARE, State.READY))
+        self._tell(Notice(PREPARE, State.READY, await prepare(self.settings)))
         pods, gateways = self._roles(pods_of(self.settings)), self._roles(gateways_of(self.settings))
         workers = self._roles(workers_of(self.settings))
         self._pods, self._gateways, self._workers = (

@@ -47,14 +47,17 @@ class RolePart:
         return await answers(self.port)
 
 
-async def prepare(settings: Settings) -> None:
+async def prepare(settings: Settings) -> str:
     """Bring the servers into the state that this code needs: the schema, the demo accounts, a warm cache.
+
+    Returns what there is to be warned of, nothing as a rule.
 
     Raises:
         CannotStart: what is there is not for what was asked.
         PartFailed: it could not be done.
     """
     log = settings.data_dir / "logs" / f"{PREPARE}.log"
+    said_before = log.stat().st_size if log.exists() else 0
     child = await start(_program(Process(PREPARE, PREPARE), settings, log, (0,)))
     try:
         status = await child.wait()
@@ -70,6 +73,9 @@ async def prepare(settings: Settings) -> None:
             remedy=f"see {log}; are TOUCHLINE_POSTGRES and TOUCHLINE_VALKEY right, where they are set?",
             log=log,
         )
+    with log.open("rb") as told:
+        told.seek(said_before)
+        return "; ".join(told.read().decode("utf-8", "replace").splitlines())
 
 
 def _program(process: Process, settings: Settings, log: Path, ports: tuple[int, ...]) -> Program:
