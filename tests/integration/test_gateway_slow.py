@@ -7,7 +7,20 @@ from typing import Any
 
 import pytest
 
-from tests.gateways import Client, Offered, Running, connected, ids, running_gateway, versions
+from tests.gateways import (
+    BINARY,
+    CLOSE,
+    PATIENCE_S,
+    PING,
+    Client,
+    Offered,
+    Running,
+    connected,
+    frame,
+    ids,
+    running_gateway,
+    versions,
+)
 from touchline.core.market import MarketStatus
 from touchline.edge.push.connection import UNREAD_S, WRITE_BYTES_MAX
 from touchline.edge.push.hub import FRAME_BYTES_MAX
@@ -38,6 +51,30 @@ async def rest_of(client: Client, running: Running) -> list[dict[str, Any]]:
     while told[-1]["cursor"] != running.offered.cursor:
         told.append(await client.hears("change"))
     return told
+
+
+@pytest.mark.parametrize(
+    "frames",
+    [frame(CLOSE, (1000).to_bytes(2, "big")), frame(PING) + frame(3), frame(BINARY, b"?")],
+    ids=["a close", "no frame", "binary"],
+)
+async def test_who_reads_nothing_does_not_stay_by_closing(
+    monkeypatch: pytest.MonkeyPatch, frames: bytes
+) -> None:
+    monkeypatch.setattr("touchline.edge.push.connection.CLOSING_S", 0.05)
+    async with running_gateway(offered()) as running, connected(running.port, BUFFER_BYTES) as slow:
+        slow.subscribe(markets=MARKETS)
+        await slow.hears("image")
+        (connection,) = running.gateway._connections
+        transport = connection._transport.underlying_transport
+        async with asyncio.timeout(PATIENCE_S):
+            while not transport.get_write_buffer_size():  # what the kernel does not take, and still not slow
+                running.change(MARKETS[0], words=WORDS)
+                await asyncio.sleep(0)
+            assert running.hub.boxed == 0
+            slow.write(frames)
+            while running.gateway.connections:
+                await asyncio.sleep(0.01)
 
 
 async def test_a_slow_reader_is_told_the_latest_of_each_market_and_that_some_were_left_out() -> None:

@@ -118,8 +118,7 @@ class Connection(WSListener):
         """
         handshake = transport.close_handshake
         if not self.closing and handshake is not None and handshake.sent is not None:
-            self.closing = True
-            self._leave()
+            self._begin_to_close()
         if self.closing:
             if frame.msg_type == WSMsgType.CLOSE:
                 self._transport.disconnect()
@@ -134,10 +133,8 @@ class Connection(WSListener):
         """Say that this ends, and why; the peer has `CLOSING_S` to answer."""
         if self.closing:
             return
-        self.closing = True
-        self._leave()
+        self._begin_to_close()
         self._transport.send_close(code, reason)
-        asyncio.get_running_loop().call_later(CLOSING_S, self._transport.disconnect, False)
 
     def sweep(self, now_s: float) -> None:
         """End a connection that is dead, or that nobody uses; ask one that is silent whether it lives."""
@@ -235,8 +232,7 @@ class Connection(WSListener):
     def _answer_close(self, payload: bytes) -> None:
         """Echo a close (section 5.5.1); picows has refused other codes that must not be sent (section 7.4)."""
         code = int.from_bytes(payload[:2], "big")
-        self.closing = True
-        self._leave()
+        self._begin_to_close()
         if payload and (code in (0, WSCloseCode.ABNORMAL_CLOSURE.value) or code > 4_999):
             self._transport.send_close(WSCloseCode.PROTOCOL_ERROR, "no code that a close can carry")
         elif payload:
@@ -268,6 +264,12 @@ class Connection(WSListener):
     def _caught_up(self) -> None:
         if self._watch is not None:
             self._gateway.own_bets.go_on(self._watch)
+
+    def _begin_to_close(self) -> None:
+        """Send nothing more but a close; where that is not read, or not answered, this ends without."""
+        self.closing = True
+        self._leave()
+        asyncio.get_running_loop().call_later(CLOSING_S, self._transport.disconnect, False)
 
     def _leave(self) -> None:
         self._subscriber.leave()
