@@ -1,6 +1,7 @@
 """Limits: lowering holds at once, raising or removing waits; the tightest one that breaks is told."""
 
 from datetime import timedelta
+from itertools import permutations
 
 import pytest
 
@@ -96,6 +97,14 @@ def test_the_tightest_limit_that_would_break_is_told_with_what_is_left(
 ) -> None:
     held = {key: Limit(amount_minor) for key, amount_minor in limits.items()}
     assert breach(held, spent, BETS, amount, NOON) == expected
+
+
+@pytest.mark.parametrize("over", [(0, 0, 0), (7, 9, 8), (9, 7, 7)])  # spent beyond a limit, nothing is left of it
+def test_limits_equally_tight_are_told_alike_in_whatever_order_they_are_held(over: tuple[int, ...]) -> None:
+    keys = (STAKE_DAY, (LimitKind.LOSS, Period.WEEK), LOSS_DAY)
+    spent = {key: 100 + more for key, more in zip(keys, over, strict=True)}
+    told = {breach(dict.fromkeys(order, Limit(100)), spent, BETS, 1, NOON) for order in permutations(keys)}
+    assert told == {Breach(*LOSS_DAY, 0)}
 
 
 def test_a_raise_counts_from_its_instant_on() -> None:

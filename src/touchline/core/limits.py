@@ -74,8 +74,9 @@ class Breach:
 def breach(
     limits: Limits, spent: Spent, kinds: frozenset[LimitKind], amount_minor: int, now: datetime
 ) -> Breach | None:
-    """Return the tightest limit of `kinds` that `amount_minor` more would break, or None.
+    """Return the tightest limit of `kinds` that `amount_minor` more, above 0, would break, or None.
 
+    Of those equally tight the first by name, so that the order in which they are held says nothing.
     `spent` holds, for each limit, what already counts against it in its period (a loss may be negative).
     """
     tightest: Breach | None = None
@@ -83,7 +84,9 @@ def breach(
         amount = limit.at(now)
         if kind not in kinds or amount is None:
             continue
-        left = amount - spent.get((kind, period), 0)
-        if amount_minor > left and (tightest is None or left < tightest.left_minor):
-            tightest = Breach(kind, period, max(left, 0))
+        left = max(amount - spent.get((kind, period), 0), 0)
+        if amount_minor > left and (
+            tightest is None or (left, kind, period) < (tightest.left_minor, tightest.kind, tightest.period)
+        ):
+            tightest = Breach(kind, period, left)
     return tightest
