@@ -3,11 +3,13 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import replace
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 import pytest_asyncio
 
+from tests.clock import HandClock
 from tests.contract.settling import feed_says, settle, statuses
 from tests.samples import MARKET
 from tests.scene import AWAY_WINS, HOME_WINS, balance_of, bet_on, open_player, place, price
@@ -239,3 +241,22 @@ async def test_settlement_follows_kafka_too(scene: Scene, kafka_address: str) ->
     await publisher.close()
     assert await balances(scene) == {97_000 + 4_500}
     assert await scene.discrepancies() == []
+
+
+class LongClock(HandClock):
+    """One by which everything takes a tenth of a second."""
+
+    def now(self) -> datetime:
+        self.move(timedelta(milliseconds=100))
+        return super().now()
+
+
+async def test_a_writer_holds_fewer_bets_the_longer_they_take(database_dsn: str, valkey_url: str) -> None:
+    async with settling_scene(database_dsn, valkey_url, shards=1, clock=LongClock()) as scene:
+        await open_player(scene.stores, "ann", 210_000)
+        for _ in range(70):
+            await scene.three_bets("ann", MARKET)
+        settlement, ledger = await settle(scene.stores), scene.settlement.ledger
+        at = scene.stores.clock.now()
+        assert [(await ledger.work(1, settlement, at, 500)).bets for _ in range(5)] == [100, 50, 50, 10, 0]
+        assert await scene.discrepancies() == []

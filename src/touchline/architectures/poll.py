@@ -39,7 +39,7 @@ from touchline.edge.http.platform import Platform
 from touchline.edge.metering import FeedMeters, ServerMeters, SettlementMeters, ValkeyMeters
 from touchline.edge.serving import Work
 from touchline.edge.workers import forget_old_messages, ingest
-from touchline.flows.settle_market import SET_OF_BETS, SettlementWork
+from touchline.flows.settle_market import SET_OF_BETS_MAX, SettlementWork
 
 GROWN: Final = (
     "these books have grown into --architecture stream, and poll would move money past their facts:"
@@ -84,7 +84,7 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
             )
             keys_required = settings.idempotency == "required"
             settlement_meters = SettlementMeters()
-            at_once = SET_OF_BETS if settings.settlement == "set" else 1
+            at_once = SET_OF_BETS_MAX if settings.settlement == "set" else 1
             yield Poll(
                 platform_over(settings, stores, around, keys_required=keys_required, looks_early=True),
                 around.passwords,

@@ -4,8 +4,10 @@ Invariant: a decision goes on record in one step under the market's lock; carryi
 goes on from the bets themselves.
 """
 
+from collections import deque
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 
 from touchline.core.errors import Code, Rejection
@@ -20,11 +22,12 @@ from touchline.core.settlement import (
     plan_settle,
     plan_void,
 )
+from touchline.flows.pace import Pace
 from touchline.flows.read_balance import keep_balances
 from touchline.ports import Clock, MarketStore, SessionCache, SettlementMeter, SettlementStore
 
-OPEN_BETS_AT_ONCE_MAX: Final = 500
-SET_OF_BETS: Final = 500  # whose locks are held together
+OPEN_BETS_AT_ONCE_MAX: Final = 20_000  # looked up in the order of their players, then worked some at a time
+SET_OF_BETS_MAX: Final = 500  # whose locks are held together
 
 Planning = Callable[[Market, Sequence[Settlement]], Plan | Rejection | None]
 
@@ -107,7 +110,7 @@ class MarketTrading:
 
 @dataclass(frozen=True, slots=True)
 class SettlementWork:
-    """Carrying out: one settlement after another, `bets_at_once` bets a transaction; V0's way is one bet."""
+    """Carrying out: one settlement after another, up to `bets_at_once` bets a transaction; V0's way is one."""
 
     settlements: SettlementStore
     sessions: SessionCache
@@ -126,16 +129,22 @@ class SettlementWork:
         settlement = await self.settlements.next_unfinished()
         if settlement is None:
             return False
-        while bet_ids := await self.settlements.open_bets(settlement, OPEN_BETS_AT_ONCE_MAX):
-            for first in range(0, len(bet_ids), self.bets_at_once):
-                await self._work(settlement, bet_ids[first : first + self.bets_at_once])
+        pace = Pace(self.bets_at_once)
+        while bet_ids := deque(await self.settlements.open_bets(settlement, OPEN_BETS_AT_ONCE_MAX)):
+            while bet_ids:
+                some = [bet_ids.popleft() for _ in range(min(pace.bets, len(bet_ids)))]
+                began = self.clock.now()
+                if not await self._work(settlement, some, began):
+                    break  # it has been taken back meanwhile
+                pace.took(len(some), self.clock.now() - began)
         finished_at = self.clock.now()
         await self.settlements.finish(settlement, finished_at)
         self.meter.finished(settlement, finished_at)
         return True
 
-    async def _work(self, settlement: Settlement, bet_ids: Sequence[BetId]) -> None:
-        worked = await self.settlements.carry_out(settlement, bet_ids, self.clock.now())
+    async def _work(self, settlement: Settlement, bet_ids: Sequence[BetId], at: datetime) -> int:
+        worked = await self.settlements.carry_out(settlement, bet_ids, at)
         if worked.bets:
             self.meter.worked(settlement, worked.bets)
         await keep_balances(self.sessions, worked.balances)
+        return worked.bets

@@ -20,6 +20,7 @@ from touchline.core.funds import FundsAcceptance, FundsMoved, MoveFunds
 from touchline.core.ids import MarketId
 from touchline.core.market import Market
 from touchline.core.settlement import Settlement
+from touchline.flows.pace import Pace
 from touchline.ports import Balance, Clock, Credentials, Placed, Worked
 from touchline.ports.shards import Authority, Request, ShardRecords, ShardStore
 
@@ -80,6 +81,7 @@ class ShardWriter:
         self._batch_bets_max = batch_bets_max
         self._ahead_min = min(AHEAD_MIN, batch_bets_max)
         self._waiting_max = waiting_max
+        self._pace = Pace(WORK_BETS_MAX)
         self._waiting: deque[Asked] = deque()
         self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
         self._in_hand: list[Sequence[Asked]] = []  # no longer waiting, and not answered yet
@@ -120,9 +122,16 @@ class ShardWriter:
         return int(await self._do(lambda records: records.to_work(settlement)))
 
     async def work(self, settlement: Settlement, at: datetime, limit: int) -> Worked:
-        """See `ports.stream.Ledger`; at most `WORK_BETS_MAX` at a time."""
-        bets_max = min(limit, WORK_BETS_MAX)
-        worked: Worked = await self._do(lambda records: records.work(settlement, at, bets_max))
+        """See `ports.stream.Ledger`; as many at a time as hold bets up for a short while."""
+        worked: Worked = await self._do(lambda records: self._work_some(records, settlement, at, limit))
+        return worked
+
+    async def _work_some(
+        self, records: ShardRecords, settlement: Settlement, at: datetime, limit: int
+    ) -> Worked:
+        began = self._clock.now()
+        worked = await records.work(settlement, at, min(limit, self._pace.bets))
+        self._pace.took(worked.bets, self._clock.now() - began)
         return worked
 
     def _ask(self, request: Request) -> "asyncio.Future[Any]":

@@ -39,15 +39,17 @@ SELECT count(*) FROM bets WHERE market_id = $1 AND status IN ('SETTLED', 'VOID')
 UPDATE settlements SET bets_total = $2 WHERE settlement_id = $1 RETURNING *;
 
 -- name: open_placed
--- Open bets that a settlement or void has to work: none once a rollback takes it back.
+-- Open bets that a settlement or void has to work, player by player, so that some of them hold few wallets: none once
+-- a rollback takes it back.
 SELECT bet_id FROM bets WHERE market_id = $1 AND status = 'PLACED'
     AND ($2::timestamptz IS NULL OR created_at >= $2) AND ($3::timestamptz IS NULL OR created_at < $3)
     AND NOT EXISTS (SELECT 1 FROM settlements WHERE settlement_id = $4 AND undone_by IS NOT NULL)
-LIMIT $5;
+ORDER BY user_id LIMIT $5;
 
 -- name: open_decided
--- Bets that a rollback has to work.
-SELECT bet_id FROM bets WHERE market_id = $1 AND status IN ('SETTLED', 'VOID') AND settlement_id = $2 LIMIT $3;
+-- Bets that a rollback has to work, likewise.
+SELECT bet_id FROM bets WHERE market_id = $1 AND status IN ('SETTLED', 'VOID') AND settlement_id = $2
+ORDER BY user_id LIMIT $3;
 
 -- name: lock_bets
 -- Some bets, their wallets and their settlement, locked until the transaction ends: no rollback is decided
