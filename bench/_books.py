@@ -26,24 +26,24 @@ def token(settings: Settings, player_id: PlayerId) -> str:
     return tokens.issue(player_id, Role.PLAYER, SystemChance().uuid(), clock.now())[0]
 
 
-async def open_market(poll: Poll) -> None:
-    """Put one live market on record."""
+async def open_market(poll: Poll, market_id: MarketId = MARKET) -> None:
+    """Put a live market on record."""
     at = datetime.now(UTC)
     prices = {"home": 2_100, "draw": 3_400, "away": 3_750}
     await poll.platform.feed.apply_all(
         [
             FixtureChange(
-                message_id=MessageId("bench-1"),
+                message_id=MessageId(f"{market_id}-1"),
                 occurred_at=at,
                 event_id=EVENT,
                 name="A v B",
                 status=EventStatus.LIVE,
             ),
             OddsChange(
-                message_id=MessageId("bench-2"),
+                message_id=MessageId(f"{market_id}-2"),
                 occurred_at=at,
                 event_id=EVENT,
-                market_id=MARKET,
+                market_id=market_id,
                 name="Match odds",
                 selections=tuple(
                     PricedSelection(selection_id=SelectionId(key), name=key.title(), odds_milli=odds)

@@ -36,7 +36,7 @@ async def ledger_of(settings: Settings, shards: int) -> AsyncIterator[LocalLedge
     clock = SystemClock()
     markets = ValkeyMarkets(settings.valkey, settings.valkey_timeout_ms, clock)
     await markets.begin()
-    await markets.change_market(MARKET, EVENT, lambda _: _hot_market(clock.now()))
+    await markets.change_market(MARKET, EVENT, lambda _: hot_market(MARKET, clock.now()))
 
     writers = [
         ShardWriter(PostgresShard(settings.postgres, shard, shards), markets.offered, RULES, clock)
@@ -54,9 +54,10 @@ async def ledger_of(settings: Settings, shards: int) -> AsyncIterator[LocalLedge
         await markets.close()
 
 
-def _hot_market(at: datetime) -> Market:
+def hot_market(market_id: MarketId, at: datetime) -> Market:
+    """Return an open market at its first prices."""
     selections = tuple(Selection(SelectionId(key), key.title(), odds) for key, odds in PRICES.items())
-    return Market(MARKET, EVENT, "Match odds", "match_odds", MarketStatus.ACTIVE, 1, selections, 0, at, at)
+    return Market(market_id, EVENT, "Match odds", "match_odds", MarketStatus.ACTIVE, 1, selections, 0, at, at)
 
 
 async def open_accounts(ledger: LocalLedger, count: int) -> list[PlayerId]:
@@ -80,7 +81,7 @@ async def _fund(ledger: LocalLedger, player_id: PlayerId) -> None:
     await ledger.move_funds(deposit)
 
 
-def requests_of(players: list[PlayerId], count: int) -> list[PlaceBet]:
+def requests_of(players: list[PlayerId], count: int, market_id: MarketId = MARKET) -> list[PlaceBet]:
     """Return so many requests of players in no order, all on one selection."""
     chance, dice, selection = SystemChance(), random.Random(1), SelectionId("home")
     bet_ids = [BetId(chance.uuid()) for _ in range(count)]
@@ -88,7 +89,7 @@ def requests_of(players: list[PlayerId], count: int) -> list[PlaceBet]:
         PlaceBet(
             bet_id=bet_id,
             player_id=dice.choice(players),
-            market_id=MARKET,
+            market_id=market_id,
             selection_id=selection,
             odds_milli=PRICES[selection],
             odds_version=1,

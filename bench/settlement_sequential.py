@@ -55,9 +55,9 @@ async def main(bets: int) -> None:
     """Measure and print."""
     async with servers() as settings, assembled(settings, "bench") as poll:
         await open_market(poll)
-        await open_players(poll, PLAYERS)
+        players = await open_players(poll, PLAYERS)
         connection = await asyncpg.connect(settings.postgres)
-        await connection.execute(sql("settlement_fill"), EVENT, MARKET, PLAYERS, bets, STAKE_MINOR)
+        await connection.execute(sql("settlement_fill"), EVENT, MARKET, players, bets, STAKE_MINOR)
         await connection.close()
         yardstick_s = await one_statement(settings.postgres, bets)
         ours_s = await sequentially(poll, bets)
