@@ -1,8 +1,12 @@
-"""P2: `POST /bets` on one hot market through HTTP, beside pgbench's naive bet on one hot market."""
+"""P2: `POST /bets` on one hot market through HTTP, beside pgbench's naive bet on one hot market.
+
+The load is a program in C, as pgbench is; where there is no compiler for it, that is said, and Python sends.
+"""
 
 import asyncio
 import itertools
 import re
+from collections.abc import Sequence
 from importlib import metadata
 from pathlib import Path
 
@@ -10,10 +14,13 @@ import asyncpg
 import msgspec
 
 from _books import MARKET, open_market, open_players, token
+from _http_load import HttpLoad, http_load
 from _load import drive, post
 from _ratios import in_turns
 from _servers import role, servers, sql
 from touchline.architectures.poll import assembled
+from touchline.architectures.settings import Settings
+from touchline.core.ids import PlayerId
 
 CONNECTIONS = 16
 PLAYERS = 64
@@ -37,7 +44,25 @@ async def naive_rate(dsn: str) -> float:
     return float(measured[1])
 
 
-async def main() -> None:
+def bets_of(settings: Settings, players: list[PlayerId], run: int) -> list[bytes]:
+    """Return a request of each player; the load puts a number into its key."""
+    body = {"market_id": MARKET, "selection_id": "home", "odds": "2.10", "odds_version": 1, "stake": "0.10"}
+    encoded = msgspec.json.encode({**body, "idempotency_key": f"bench-{run}-########"})
+    return [post("/bets", token(settings, player), encoded) for player in players]
+
+
+async def sent_from_python(port: int, requests: Sequence[bytes]) -> float:
+    """Return how many bets a second were taken of a load in Python, which takes its share of the cores."""
+    turns, numbers = itertools.cycle(requests), itertools.count()
+    load = await drive(
+        port, lambda: next(turns).replace(b"########", b"%08d" % next(numbers)), CONNECTIONS, SECONDS
+    )
+    if set(load.statuses) != {201}:
+        raise SystemExit(f"not every bet was taken: {dict(load.statuses)}")
+    return load.rate(201)
+
+
+async def measure(load: HttpLoad | None) -> None:
     """Measure and print."""
     async with servers() as settings:
         async with assembled(settings, "bench") as poll:
@@ -46,27 +71,15 @@ async def main() -> None:
         connection = await asyncpg.connect(settings.postgres)
         await connection.execute(sql("naive_bet_tables"))
         await connection.close()
-        tokens = itertools.cycle([token(settings, player) for player in players])
-        numbers = itertools.count()
-
-        def bet() -> bytes:
-            body = {
-                "market_id": MARKET,
-                "selection_id": "home",
-                "odds": "2.10",
-                "odds_version": 1,
-                "stake": "0.10",
-                "idempotency_key": f"bench-{next(numbers)}",
-            }
-            return post("/bets", next(tokens), msgspec.json.encode(body))
-
+        runs = itertools.count()
         async with role("pod", settings) as port:
 
             async def placed_rate() -> float:
-                load = await drive(port, bet, CONNECTIONS, SECONDS)
-                if set(load.statuses) != {201}:
-                    raise SystemExit(f"not every bet was taken: {dict(load.statuses)}")
-                return load.rate(201)
+                requests = bets_of(settings, players, next(runs))
+                if load is None:
+                    return await sent_from_python(port, requests)
+                seen = await load.drive(port, requests, CONNECTIONS, SECONDS, 201)
+                return seen.good / seen.seconds
 
             await in_turns(
                 f"P2: bets on one hot market, {CONNECTIONS} at once",
@@ -74,6 +87,14 @@ async def main() -> None:
                 ("POST /bets through one pod", placed_rate),
                 BAR,
             )
+
+
+async def main() -> None:
+    """Start the servers and measure."""
+    with http_load() as load:
+        if load is None:
+            print("there is no C compiler (cc): the load is sent from Python")
+        await measure(load)
 
 
 if __name__ == "__main__":

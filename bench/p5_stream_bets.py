@@ -1,7 +1,8 @@
 """P5: V1's `POST /bets` on one hot market, with its token and the whole decision, beside pgbench's naive bet.
 
-A pod, the writers of the shards, the servers and the load share the machine. The load is a program in C; where
-there is no compiler for it, that is said and nothing measured.
+A pod, the writers of the shards, the servers and the load share the machine. Unless told otherwise there is one
+shard: on two cores a second one halves the batches, and takes none of the work away. The load is a program in C;
+where there is no compiler for it, that is said and nothing measured.
 """
 
 import argparse
@@ -11,13 +12,11 @@ from contextlib import AsyncExitStack
 import asyncpg
 import msgspec
 
-from _books import token
 from _http_load import HttpLoad, Seen, http_load
-from _ledger import MARKET, ledger_of, open_accounts
-from _load import post
+from _ledger import ledger_of, open_accounts
 from _ratios import in_turns
 from _servers import role, servers, sql
-from p2_bets import naive_rate
+from p2_bets import bets_of, naive_rate
 from touchline.architectures.settings import Settings
 from touchline.core.ids import PlayerId
 
@@ -26,13 +25,6 @@ CONNECTIONS = 256
 SECONDS = 5
 BAR = 5.0
 P99_MS_BAR = 50
-
-
-def bets_of(settings: Settings, players: list[PlayerId], run: int) -> list[bytes]:
-    """Return a request of each player; the load puts a number into its key."""
-    body = {"market_id": MARKET, "selection_id": "home", "odds": "2.10", "odds_version": 1, "stake": "0.10"}
-    encoded = msgspec.json.encode({**body, "idempotency_key": f"bench-{run}-########"})
-    return [post("/bets", token(settings, player), encoded) for player in players]
 
 
 async def prepared(settings: Settings) -> list[PlayerId]:
@@ -60,7 +52,7 @@ async def measure(load: HttpLoad, settings: Settings) -> None:
 
         await load.drive(port, bets_of(settings, players, 999), CONNECTIONS, 1, 201)
         await in_turns(
-            f"P5: bets on one hot market through one pod, {CONNECTIONS} at once, {settings.shards} shards",
+            f"P5: bets on one hot market through one pod, {CONNECTIONS} at once, shards: {settings.shards}",
             ("pgbench's naive bet", lambda: naive_rate(settings.postgres)),
             ("POST /bets, V1", placed_rate),
             BAR,
@@ -82,5 +74,5 @@ async def main(shards: int) -> None:
 
 if __name__ == "__main__":
     asked = argparse.ArgumentParser(description=__doc__)
-    asked.add_argument("--shards", type=int, default=2)
+    asked.add_argument("--shards", type=int, default=1)
     asyncio.run(main(asked.parse_args().shards))
