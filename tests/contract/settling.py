@@ -1,8 +1,11 @@
-"""Steps that the suites of settlement share."""
+"""Stores and steps that the suites of settlement share."""
 
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import replace
+
+import pytest
+import pytest_asyncio
 
 from tests.samples import AWAY, DRAW, HOME, MARKET
 from tests.scene import HOME_WINS, Stores, bet_on, open_player, placed, price
@@ -11,6 +14,23 @@ from touchline.adapters.postgres.decisions import PostgresDecisions
 from touchline.core.bet import Bet
 from touchline.core.ids import EventId, MessageId, PlayerId
 from touchline.core.settlement import Results, Settlement
+
+
+@pytest.fixture(name="kind", params=["memory", "postgres", "decisions"])
+def settling_kind(request: pytest.FixtureRequest) -> str:
+    """The adapter; `decisions` is PostgreSQL, with the markets at an authority apart from the settlements."""
+    return str(request.param)
+
+
+@pytest_asyncio.fixture(name="stores", params=[1, 500], ids=["one by one", "in sets"])
+async def settling_stores(stores: Stores, kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
+    """Stores whose settlements are carried out up to so many bets a transaction."""
+    made = replace(stores, bets_at_once=request.param)
+    if kind != "decisions":
+        yield made
+        return
+    async with decided_apart(made) as apart:
+        yield apart
 
 
 async def three_bets(stores: Stores) -> tuple[PlayerId, list[Bet]]:

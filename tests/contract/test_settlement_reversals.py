@@ -1,17 +1,15 @@
 """The `SettlementStore` contract where money goes back: windowed voids, rollbacks, corrections, debt."""
 
-from collections.abc import AsyncIterator
-from dataclasses import replace
 from datetime import datetime, timedelta
 
 import pytest
-import pytest_asyncio
 
-from tests.contract.settling import (
-    decided_apart,
+from tests.contract.settling import (  # noqa: F401  # two of them are fixtures
     feed_says,
     next_of,
     settle,
+    settling_kind,
+    settling_stores,
     statuses,
     statuses_of_market,
     three_bets,
@@ -26,23 +24,6 @@ from touchline.core.settlement import SettlementKind
 from touchline.ports import Worked
 
 KINDS = SettlementKind
-
-
-@pytest.fixture(params=["memory", "postgres", "decisions"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """The adapter; `decisions` is PostgreSQL, with the markets at an authority apart from the settlements."""
-    return str(request.param)
-
-
-@pytest_asyncio.fixture(params=[1, 500], ids=["one by one", "in sets"])
-async def stores(stores: Stores, kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
-    """Stores whose settlements are carried out so many bets a transaction."""
-    made = replace(stores, bets_at_once=request.param)
-    if kind != "decisions":
-        yield made
-        return
-    async with decided_apart(made) as apart:
-        yield apart
 
 
 @pytest.mark.parametrize(

@@ -1,7 +1,7 @@
 """The `SettlementStore` contract, on memory and on PostgreSQL."""
 
 import asyncio
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import Sequence
 from contextlib import aclosing
 from dataclasses import replace
 from datetime import timedelta
@@ -9,14 +9,14 @@ from fractions import Fraction
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.clock import HandClock
-from tests.contract.settling import (
-    decided_apart,
+from tests.contract.settling import (  # noqa: F401  # two of them are fixtures
     feed_says,
     next_of,
     settle,
+    settling_kind,
+    settling_stores,
     statuses,
     statuses_of_market,
     three_bets,
@@ -48,23 +48,6 @@ from touchline.ports import Balance, Placed, Worked
 
 MESSAGE = MessageId("message-1")
 KINDS = SettlementKind
-
-
-@pytest.fixture(params=["memory", "postgres", "decisions"])
-def kind(request: pytest.FixtureRequest) -> str:
-    """The adapter; `decisions` is PostgreSQL, with the markets at an authority apart from the settlements."""
-    return str(request.param)
-
-
-@pytest_asyncio.fixture(params=[1, 500], ids=["one by one", "in sets"])
-async def stores(stores: Stores, kind: str, request: pytest.FixtureRequest) -> AsyncIterator[Stores]:
-    """Stores whose settlements are carried out so many bets a transaction."""
-    made = replace(stores, bets_at_once=request.param)
-    if kind != "decisions":
-        yield made
-        return
-    async with decided_apart(made) as apart:
-        yield apart
 
 
 async def test_a_request_records_market_and_settlement_in_one_step(stores: Stores) -> None:
