@@ -27,8 +27,8 @@ BALANCED_TIMEOUT_S: Final = 30
 BALANCED_POLL_S: Final = 0.05
 ROUNDS_UNUSED: Final = 3  # a pod that this many rounds pass by is out
 # Caddy retries on its own accord only what it could not connect with, and GET. A pod's idle connections are closed
-# here (keepalive) before the pod would close them (5 s), so that none is closed under a request. A pod
-# is put out by its own answer to the health check, never by a request that broke off: its sender may have cut it, and
+# here (keepalive) before the pod would close them (5 s), so that none is closed under a request. A pod is
+# put out by its own answer to the health check, never by a request that broke off: its sender may have cut it, and
 # could so put out one pod after another.
 _CADDYFILE: Final = Template("""{
 	admin off
