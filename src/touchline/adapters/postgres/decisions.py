@@ -57,6 +57,8 @@ class PostgresDecisions(PostgresSettlements):
             answer = plan(market, standing)
             if isinstance(answer, Plan) and answer.market.status in DECIDED and market.status not in DECIDED:
                 market = await self._close(market_id) or market
+                if market.status in DECIDED:
+                    continue  # another decision came first, after what stands was read
                 answer = plan(market, standing)
             with suppress(_Overtaken):
                 recorded = await self._put_on_record(market, standing, answer, message_id)
