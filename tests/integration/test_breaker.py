@@ -3,7 +3,7 @@
 import asyncio
 import signal
 from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -49,11 +49,13 @@ class Mortal:
 
     def freeze(self) -> None:
         for process in self._all():
-            process.suspend()
+            with suppress(psutil.NoSuchProcess):
+                process.suspend()
 
     def thaw(self) -> None:
         for process in self._all():
-            process.resume()
+            with suppress(psutil.NoSuchProcess):  # a backend whose client has gone ends meanwhile
+                process.resume()
 
     def _all(self) -> list[psutil.Process]:
         if not self.child.running:
