@@ -34,18 +34,12 @@ class ValkeyServers:
         found = await asyncio.gather(*map(_read, self._servers.values()))
         return dict(zip(self._servers, found, strict=True))
 
-    async def close(self) -> None:
-        """Close every connection."""
-        for server in self._servers.values():
-            await server.close()
-
 
 async def _read(server: Valkey) -> ValkeyActivity | None:
     try:
-        told = (await server.call("INFO")).decode()
+        values = await server.figures()
     except Outage:
         return None
-    values = dict(line.split(":", 1) for line in told.splitlines() if ":" in line)
     return ValkeyActivity(
         clients=int(values["connected_clients"]),
         memory_bytes=int(values["used_memory"]),

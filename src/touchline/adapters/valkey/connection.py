@@ -57,6 +57,15 @@ class Valkey:
         except Refused as refused:
             raise Outage("Valkey") from refused
 
+    async def figures(self) -> dict[str, str]:
+        """Return what the server tells of itself, by name.
+
+        Raises:
+            Outage: as `call`.
+        """
+        lines = (await self.call("INFO")).decode().splitlines()
+        return dict(line.split(":", 1) for line in lines if ":" in line)
+
     def script(self, name: str) -> "Script":
         """Return the script in the file `name` beside this module, to be called with keys and arguments."""
         return Script(self, resources.files(__package__).joinpath(name).read_text("utf-8"))

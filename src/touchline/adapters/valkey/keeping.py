@@ -45,8 +45,7 @@ async def read_keeping(url: str, timeout_ms: int) -> Keeping:
     """
     valkey = Valkey(url, timeout_ms)
     try:
-        lines = (await valkey.call("INFO")).decode().splitlines()
-        told = dict(line.split(":", 1) for line in lines if ":" in line)
+        told = await valkey.figures()
         policy, appends = told.get("maxmemory_policy", "unknown"), told.get("aof_enabled") == "1"
         return Keeping(policy, appends, await _fsync(valkey))
     finally:

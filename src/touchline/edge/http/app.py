@@ -95,14 +95,14 @@ class HttpApp:
         return reply
 
     def _match(self, method: str, parts: list[str]) -> tuple[Operation, dict[str, str]]:
-        allowed = []
+        allowed: list[str] = []
         for template, operation in self._routes.get((len(parts), parts[0]), ()):
             path = _fill(template, parts)
             if path is None:
                 continue
-            if method in (operation.method, "HEAD" if operation.method == "GET" else ""):
+            if method in operation.methods:
                 return operation, path
-            allowed += ["GET", "HEAD"] if operation.method == "GET" else [operation.method]
+            allowed += operation.methods
         if allowed:
             raise Rejection(Code.METHOD_NOT_ALLOWED, f"use {' or '.join(allowed)}", allow=allowed)
         raise Rejection(Code.NOT_FOUND, "there is nothing at this address; /openapi.json lists what there is")

@@ -84,6 +84,11 @@ class Operation:
     refusals: tuple[Code, ...] = ()
 
     @property
+    def methods(self) -> tuple[str, ...]:
+        """What it is asked by: HEAD too, where it is asked by GET."""
+        return ("GET", "HEAD") if self.method == "GET" else (self.method,)
+
+    @property
     def codes(self) -> tuple[Code, ...]:
         """Every code that it may be refused with."""
         asked = () if self.roles is None else (Code.UNAUTHENTICATED, Code.FORBIDDEN)
