@@ -7,7 +7,7 @@ import asyncio
 import http
 import os
 import secrets
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from importlib import metadata
 from pathlib import Path
 from string import Template
@@ -25,11 +25,14 @@ NAME: Final = "balancer"
 READY_TIMEOUT_S: Final = 30
 BALANCED_TIMEOUT_S: Final = 30
 BALANCED_POLL_S: Final = 0.05
-ROUNDS_UNUSED: Final = 3  # a pod that this many rounds pass by is out
+LOOKS_PER_POD: Final = 3
+ON_THE_WAY_S: Final = 2.0  # twice as long as a request may take to connect with its pod
 # Caddy retries on its own accord only what it could not connect with, and GET. A pod's idle connections are closed
-# here (keepalive) before the pod would close them (5 s), so that none is closed under a request. A pod is
-# put out by its own answer to the health check, never by a request that broke off: its sender may have cut it, and
-# could so put out one pod after another.
+# here (keepalive) before the pod would close them (5 s), so that none is closed under a request; and a request is
+# given to a pod once it has come (request_buffers; a larger one once so much has): a connection that waits for a
+# slow sender looks idle to the pod. A pod is put out by its own answer to the health check, never by a request
+# that broke off: its sender may have cut it, and could so put out one pod after another. What has the supervisor's
+# header, whose name nobody else knows, goes by its value: to the same pod each time, as long as that is in.
 _CADDYFILE: Final = Template("""{
 	admin off
 	persist_config off
@@ -50,7 +53,7 @@ _CADDYFILE: Final = Template("""{
 }
 http://:$port {
 	bind $host
-	@probe header X-Balancer-Probe $secret
+	@probe header $probe *
 	header @probe >X-Upstream {http.reverse_proxy.upstream.hostport}
 	request_body {
 		max_size 1MiB
@@ -61,9 +64,12 @@ http://:$port {
 		respond `$unheard` 405
 	}
 $stream	reverse_proxy $pods {
-		lb_policy round_robin
+		lb_policy header $probe {
+			fallback round_robin
+		}
 		lb_retries $retries
 		lb_try_interval 50ms
+		request_buffers 16KiB
 		health_uri $ready
 		health_interval 1s
 		health_timeout 5s
@@ -126,7 +132,8 @@ class Balancer:
         self._home = data_dir / NAME
         self._pod_ports = tuple(pod_ports)
         self._stream_ports = tuple(stream_ports)
-        self._secret = secrets.token_hex(16)
+        self._probe = f"X-Probe-{secrets.token_hex(16).capitalize()}"
+        self._words: dict[int, str] = {}  # by which a probe is led to each pod
 
     async def start(self) -> Child:
         """Start it and return once a pod answers through it.
@@ -154,32 +161,50 @@ class Balancer:
         Raises:
             PartFailed: they do not in `BALANCED_TIMEOUT_S`.
         """
-        await self._until(lambda seen: seen.issuperset(pod_ports), "some pod gets no requests")
+
+        async def all_are() -> bool:
+            self._words = await self._words_now()
+            if not self._words.keys() >= set(pod_ports):
+                return False
+            again = [await self._reached_by(word) for word in self._words.values()]  # now that all are in
+            return again == list(self._words)
+
+        await self._until(all_are, "some pod gets no requests")
 
     async def until_unused(self, pod_port: int) -> None:
-        """Wait until no new request reaches a pod.
+        """Wait until no request is given to a pod that `until_used` has seen, and each that was has reached it.
 
         Raises:
-            PartFailed: some still do after `BALANCED_TIMEOUT_S`.
+            PartFailed: some still are after `BALANCED_TIMEOUT_S`.
         """
-        await self._until(lambda seen: pod_port not in seen, f"the pod at {pod_port} still gets requests")
+        word = self._words[pod_port]
 
-    async def _until(self, holds: Callable[[set[int]], bool], why: str) -> None:
+        async def is_out() -> bool:
+            return await self._reached_by(word) not in (None, pod_port)
+
+        await self._until(is_out, f"the pod at {pod_port} still gets requests")
+        await asyncio.sleep(ON_THE_WAY_S)
+
+    async def _until(self, holds: Callable[[], Awaitable[bool]], why: str) -> None:
         try:
             async with asyncio.timeout(BALANCED_TIMEOUT_S):
-                while not holds(await self._seen()):  # noqa: ASYNC110  # Caddy tells nobody when it turns
+                while not await holds():  # noqa: ASYNC110  # Caddy tells nobody when it turns
                     await asyncio.sleep(BALANCED_POLL_S)
         except TimeoutError as late:
             raise PartFailed(NAME, why, remedy=f"see {self.log}", log=self.log) from late
 
-    async def _seen(self) -> set[int]:
-        """Return the ports of the pods that answered one after another through the balancer, ready or not."""
-        seen = set()
-        for _ in range(ROUNDS_UNUSED * len(self._pod_ports)):
-            status, headers = await probe(self.port, {"X-Balancer-Probe": self._secret})
-            if status in (http.HTTPStatus.OK, http.HTTPStatus.SERVICE_UNAVAILABLE):
-                seen.add(int(headers["X-Upstream"].rpartition(":")[2]))
-        return seen
+    async def _words_now(self) -> dict[int, str]:
+        """Return a word that leads to each pod that is reached by some of as many words."""
+        words = [secrets.token_hex(4) for _ in range(LOOKS_PER_POD * len(self._pod_ports))]
+        found = [(await self._reached_by(word), word) for word in words]
+        return {port: word for port, word in found if port is not None}
+
+    async def _reached_by(self, word: str) -> int | None:
+        """Return the port of the pod that a probe with a word is led to, ready or not; None where none answers."""
+        status, headers = await probe(self.port, {self._probe: word})
+        if status not in (http.HTTPStatus.OK, http.HTTPStatus.SERVICE_UNAVAILABLE):
+            return None
+        return int(headers["X-Upstream"].rpartition(":")[2])
 
     def _configuration(self) -> str:
         away = msgspec.json.decode(
@@ -188,7 +213,7 @@ class Balancer:
         return _CADDYFILE.substitute(
             host=LOCALHOST,
             port=self.port,
-            secret=self._secret,
+            probe=self._probe,
             pods=_upstreams(self._pod_ports),
             retries=_retries(self._pod_ports),
             stream=self._stream(),
@@ -198,7 +223,6 @@ class Balancer:
             unheard=problem(Code.METHOD_NOT_ALLOWED, "there is no such method here").decode(),
             too_big=problem(Code.MALFORMED, "the body is larger than 1 MiB").decode(),
         )
-
 
     def _stream(self) -> str:
         ports = self._stream_ports
