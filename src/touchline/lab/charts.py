@@ -13,6 +13,7 @@ from touchline.lab.scales import Axis
 
 FAILED_SHOWN_MIN: Final = 0.12  # of a strip's height: one request of thousands is seen too
 LABEL_ABOVE_MAX: Final = 0.92  # a level that is higher has its label under it
+LOW: Final = 0.2  # a level that is lower has the bands' labels above its own
 BAR_CUT: Final = 3.0
 DOTS_MAX: Final = 40  # a line of more points is drawn without dots
 SIDE: Final = 1000
@@ -282,12 +283,14 @@ def _bands(notes: Notes, x: Axis) -> Markup:
 def _words(notes: Notes, x: Axis, y: Axis) -> list[Markup]:
     """Return the labels that lie over the plot; one in the right half is written to the left of its place."""
     words = [_flag(x.at(mark.at), mark.label, f"flag {mark.look}") for mark in notes.marks]
+    lifted = max((y.at(level.at) for level in notes.levels if y.at(level.at) < LOW), default=None)
+    foot = "" if lifted is None else f";bottom:calc({lifted:.2%} + 20px)"
     for index, band in enumerate(notes.bands, start=1):
         middle = (x.at(band.low) + x.at(band.high)) / 2
         if band.look == "fault":
             words.append(tag("span", index, class_="badge", style=f"left:{middle:.2%}", title=band.label))
         else:
-            words.append(tag("span", band.label, class_=f"under {band.look}", style=f"left:{middle:.2%}"))
+            words.append(tag("span", band.label, class_=f"under {band.look}", style=f"left:{middle:.2%}{foot}"))
     for level in notes.levels:
         look = "level-name low" if y.at(level.at) > LABEL_ABOVE_MAX else "level-name"
         words.append(tag("span", level.label, class_=look, style=f"bottom:{y.at(level.at):.2%}"))

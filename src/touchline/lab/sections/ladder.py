@@ -202,7 +202,7 @@ def _change(first: float | None, value: float | None) -> str:
         return "same"
     if change >= 1:
         return f"× {number(round(value / first, 1))}"
-    return f"{'+' if change > 0 else '−'}{abs(change) * 100:.0f} %"
+    return f"{'+' if change > 0 else '−'}{percent(abs(change))}"
 
 
 def _rungs(evidence: Evidence, steps: Sequence[Step]) -> Markup:
