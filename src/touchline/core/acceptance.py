@@ -16,6 +16,7 @@ from touchline.core.market import Market, MarketStatus, Selection, SelectionStat
 from touchline.core.money import format_minor, payout_minor
 from touchline.core.odds import is_backable
 from touchline.core.price import format_odds
+from touchline.core.values import value
 
 BET_LIMITS = frozenset({LimitKind.STAKE, LimitKind.LOSS})
 
@@ -34,7 +35,7 @@ class Rules:
     odds_tolerance_pct: Fraction = Fraction(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Position:
     """All that a decision depends on, looked up at one instant.
 
@@ -53,7 +54,7 @@ class Position:
     asked_milli: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Offer:
     """Odds in thousandths, and the version of the market that offered them."""
 
@@ -61,7 +62,7 @@ class Offer:
     odds_version: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Acceptance:
     """The bet as it is taken and the posting of its stake; a retry has the first bet and no posting."""
 

@@ -8,6 +8,7 @@ from uuid import UUID
 from touchline.core.ids import PlayerId
 from touchline.core.ledger import Wallet
 from touchline.core.limits import Limits
+from touchline.core.values import value
 
 
 class Role(StrEnum):
@@ -18,7 +19,7 @@ class Role(StrEnum):
     FEED = "feed"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Account:
     """One player: his money, and what keeps him from betting. Times are None where nothing does."""
 

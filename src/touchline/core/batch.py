@@ -19,13 +19,14 @@ from touchline.core.ids import MarketId, PlayerId, SelectionId
 from touchline.core.ledger import Posting, TransferKind, Wallet
 from touchline.core.limits import LimitKind, Spent
 from touchline.core.market import Market
+from touchline.core.values import value
 
 Place = tuple[MarketId, SelectionId]
 Key = tuple[PlayerId, str]
 Version = tuple[MarketId, int, SelectionId]  # a selection as a version of its market offered it
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class HeldAccount:
     """An account as it is on record, with its wallet's version."""
 

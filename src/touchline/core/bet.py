@@ -1,6 +1,5 @@
 """A bet, what is asked of it, and its life as a table."""
 
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -8,6 +7,7 @@ from typing import Final
 from touchline.core.errors import Fault
 from touchline.core.ids import BetId, EventId, MarketId, PlayerId, SelectionId
 from touchline.core.money import payout_minor
+from touchline.core.values import value
 
 
 class BetStatus(StrEnum):
@@ -70,7 +70,7 @@ class Accept(StrEnum):
     ANY = "any"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class PlaceBet:
     """A bettor's request. `bet_id` names the bet if it is accepted; `idempotency_key` is the client's."""
 
@@ -86,7 +86,7 @@ class PlaceBet:
     valid_until: datetime | None = None
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class Bet:
     """An accepted bet. `settlement_id` names the settlement that decided it, None while it is open.
 

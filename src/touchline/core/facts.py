@@ -15,6 +15,7 @@ from touchline.core.funds import FundsMoved
 from touchline.core.ids import BetId, EventId, PlayerId
 from touchline.core.ledger import Transfer, Wallet, derived_id
 from touchline.core.settlement import Settlement, SettlementKind
+from touchline.core.values import value
 
 MARKETS_SHARD: Final = 0  # decisions on markets; accounts are in 1 and up
 
@@ -39,7 +40,7 @@ class AccountOpened:
     opened_at: datetime
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@value(frozen=True, slots=True, kw_only=True)
 class BetAccepted:
     """A bet was taken: its stake left the wallet."""
 

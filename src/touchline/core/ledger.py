@@ -5,7 +5,6 @@ both, since whatever he is credited repays his debt first.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from hashlib import sha1
@@ -14,6 +13,7 @@ from uuid import UUID
 
 from touchline.core.errors import Fault
 from touchline.core.ids import BetId, PlayerId, TransferId
+from touchline.core.values import value
 
 STAKES: Final = "stakes"  # stakes of open bets, owed to nobody yet
 HOUSE: Final = "house"  # what the book has won or lost
@@ -49,7 +49,7 @@ def debt_account(player_id: PlayerId) -> str:
     return f"debt:{player_id}"
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Transfer:
     """`amount_minor` leaves `debit` and reaches `credit`; the id derives from its cause, so it posts once."""
 
@@ -63,7 +63,7 @@ class Transfer:
     recorded_at: datetime
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Wallet:
     """What a player has and what he owes, in minor units of his currency."""
 
@@ -71,7 +71,7 @@ class Wallet:
     debt_minor: int = 0
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Cause:
     """What a posting is for: its name makes the transfers' ids, so that it can be posted once only."""
 

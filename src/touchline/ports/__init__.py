@@ -22,6 +22,7 @@ from touchline.core.ledger import Transfer
 from touchline.core.limits import LimitKey, Limits
 from touchline.core.market import Market
 from touchline.core.settlement import Plan, Settlement
+from touchline.core.values import value
 from touchline.wire.odds_v1 import PolledMarketV1
 
 EVENTS_MAX: Final = 500
@@ -44,7 +45,7 @@ class Chance(Protocol):
         """Return a fresh random id, ordered by time where the platform's ids are."""
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Balance:
     """A wallet's balance at its `version`, which rises with each change of the wallet."""
 
@@ -53,7 +54,7 @@ class Balance:
     version: int
 
 
-@dataclass(frozen=True, slots=True)
+@value(frozen=True, slots=True)
 class Placed:
     """A bet on record; `balance` is the wallet after it, None where it answers a retry."""
 
