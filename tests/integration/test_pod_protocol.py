@@ -11,27 +11,22 @@ import pytest
 import pytest_asyncio
 
 from tests.clock import HandClock
+from tests.pods import listening, memory_platform, port_of
 from tests.samples import MARKET
-from tests.scene import memory_sessions, memory_stores, open_player, price
+from tests.scene import memory_stores, open_player, price
 from touchline.adapters.memory.tables import Tables
 from touchline.adapters.tokens import Tokens
-from touchline.architectures.settings import Settings
-from touchline.architectures.wiring import OPERATIONS, Stores, Surroundings, platform_over
+from touchline.architectures.wiring import Surroundings
 from touchline.core.account import Role
 from touchline.core.ids import MarketId, PlayerId
-from touchline.edge.http.app import HttpApp
 from touchline.edge.http.lanes import HEADER_BYTES_MAX
 from touchline.edge.http.pages import pages
 from touchline.edge.http.platform import Platform
-from touchline.edge.http.service import Readiness, service_operations
-from touchline.edge.serving import server_of
 from touchline.flows.serve_board import BoardServing
 from touchline.ports import Revocation
-from touchline.runtime.addresses import free_port
 from touchline.wire.odds_v1 import market_to_wire
 
 ANN = PlayerId("ann")
-SETTINGS = msgspec.structs.replace(Settings(), token_secret="s" * 40)
 POLL = f"/odds/{MARKET}"
 
 
@@ -123,26 +118,11 @@ async def pod() -> AsyncIterator[Pod]:
     memory, around = memory_stores(clock, tables), Surroundings.fresh()
     await open_player(memory, ANN)
     shelf = Shelf(msgspec.json.encode(market_to_wire(await price(memory))))
-    stores = Stores(
-        markets=memory.markets,
-        settlements=memory.settlements,
-        bets=memory.bets,
-        accounts=memory.accounts,
-        sessions=memory_sessions(),
-        odds=BoardServing(memory.markets, shelf),
-    )
-    platform = platform_over(SETTINGS, stores, around, keys_required=True, looks_early=False)
+    platform = memory_platform(memory, around, BoardServing(memory.markets, shelf))
     assert isinstance(platform.tokens, Tokens)
     token, _ = platform.tokens.issue(ANN, Role.PLAYER, uuid4(), around.clock.now())
-    operations = (*OPERATIONS, *service_operations(Readiness(), OPERATIONS))
-    port = free_port()
-    server = server_of(HttpApp(platform, operations, pages()), port)
-    serving = asyncio.create_task(server.serve())
-    while not server.started:  # uvicorn offers nothing to await
-        await asyncio.sleep(0.01)
-    yield Pod(port, shelf, platform, token)
-    server.should_exit = True
-    await serving
+    async with listening(platform, pages()) as server:
+        yield Pod(port_of(server), shelf, platform, token)
     around.passwords.close()
 
 

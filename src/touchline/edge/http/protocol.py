@@ -1,7 +1,8 @@
 """A pod's end of an HTTP connection: uvicorn's, with a shorter way out for the answers of the table of operations.
 
 Invariant: uvicorn reads every request and keeps the connection's order; what is shorter is only the way back: an
-answer that is whole goes out in one write, and one that is at hand before anything is made to wait for it.
+answer that is whole goes out in one write, and one that is at hand before anything is made to wait for it. Who
+does not read what he asked for is cut off, whatever answers him.
 """
 
 import asyncio
@@ -16,6 +17,8 @@ from touchline.edge.http.app import HttpApp, Receive, Scope, written
 from touchline.edge.http.operations import Reply
 
 BODILESS: Final = frozenset({204, 304})
+UNREAD_S: Final = 30.0  # in which too little is read of an answer that waits
+CLOSING_S: Final = 2.0  # the same, once the server stops
 _AT_HAND: Final = (
     STATUS_LINE[200]
     + b"".join(b"%b: %b\r\n" % header for header in written(Reply(b""))[0] if header[0] != b"content-length")
@@ -38,6 +41,7 @@ class PodProtocol(HttpToolsProtocol):
         self._table = cast(HttpApp, config.app)  # without what uvicorn wraps it in, which only pages need
         self._at_hand = self._table.lanes.answer
         self._is_answered = False
+        self._unread: asyncio.TimerHandle | None = None
         self._dated: list[tuple[bytes, bytes]] | None = None  # what `_date` was made of
         self._date = b""
 
@@ -77,6 +81,33 @@ class PodProtocol(HttpToolsProtocol):
             self.on_response_complete()
             return
         super().on_message_complete()
+
+    def pause_writing(self) -> None:
+        """See asyncio: more waits to be read than should."""
+        super().pause_writing()
+        self._unread = self.loop.call_later(UNREAD_S, self.transport.abort)
+
+    def resume_writing(self) -> None:
+        """See asyncio."""
+        super().resume_writing()
+        self._forget_unread()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """See asyncio."""
+        super().connection_lost(exc)
+        self._forget_unread()
+
+    def shutdown(self) -> None:
+        """See uvicorn: the server stops, and waits for its connections."""
+        super().shutdown()
+        if self.flow.write_paused:
+            self._forget_unread()
+            self._unread = self.loop.call_later(CLOSING_S, self.transport.abort)
+
+    def _forget_unread(self) -> None:
+        if self._unread is not None:
+            self._unread.cancel()
+            self._unread = None
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         task = self.loop.create_task(self._answer(cycle, app))

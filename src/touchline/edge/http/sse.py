@@ -1,7 +1,8 @@
 """`GET /stream/sse`: the stream as server-sent events (WHATWG HTML, section 9.2), beside what else a pod answers.
 
 Invariant: streams are at most as many as a pod was told, and what waits for a client who reads slowly is bounded
-as in the gateway. A pod that leaves ends its streams, and `Last-Event-ID` goes on elsewhere.
+as in the gateway; who reads nothing is cut off by `PodProtocol`. A pod that leaves ends its streams, and
+`Last-Event-ID` goes on elsewhere.
 """
 
 import asyncio
@@ -25,7 +26,6 @@ from touchline.wire.stream_v1 import SubscribeV1, read_request
 PATH: Final = "/stream/sse"
 STREAMS_MAX: Final = 500  # of one pod, whose first work is to answer requests
 WAITING_BYTES_MAX: Final = 32_768  # of one stream: beyond it its reader is slow
-UNREAD_S: Final = 30.0
 LOOK_EVERY_S: Final = 0.25
 SUBSCRIPTION: Final = "sse"
 QUERY: Final = {
@@ -51,6 +51,7 @@ _HEADERS: Final = [
     NOSNIFF,
     (b"x-accel-buffering", b"no"),  # nginx would gather events otherwise
 ]
+_START: Final = {"type": "http.response.start", "status": 200, "headers": _HEADERS}
 
 
 class SentEvents:
@@ -69,20 +70,30 @@ class SentEvents:
             await self._others(scope, receive, send)
             return
         try:
-            request = _asked(scope)
-            if not self._hub.ready or not self._readiness.ready or len(self._streams) >= self._streams_max:
-                raise Outage("this pod: it has no room, or nothing to show, or it is leaving")
+            await self._answer(scope, receive, send)
         except Rejection as refused:
-            await _refuse(send, refused.code, problem_of_rejection(refused))
-            return
+            await _refuse(send, refused.code, problem_of_rejection(refused), refused.extra.get("retry_after_s"))
         except Outage as outage:
-            retry_after = (b"retry-after", str(outage.retry_after_s).encode())
-            await _refuse(send, Code.UNAVAILABLE, problem_of_outage(outage), retry_after)
+            await _refuse(send, Code.UNAVAILABLE, problem_of_outage(outage), outage.retry_after_s)
+
+    async def _answer(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Stream what is asked for.
+
+        Raises:
+            Rejection, Outage: it can't be had; nothing has been sent.
+        """
+        request = _asked(scope)
+        if not self._hub.ready or not self._readiness.ready or len(self._streams) >= self._streams_max:
+            raise Outage("this pod: it has no room, or nothing to show, or it is leaving")
+        if scope["method"] == "HEAD":
+            await send(_START)
+            await send({"type": "http.response.body", "body": b""})
             return
         stream = _Stream(self._hub)
         self._streams.add(stream)
         try:
-            await stream.run(request, receive, send)
+            stream.subscribe(request)
+            await stream.run(receive, send)
         finally:
             self._streams.discard(stream)
             stream.leave()
@@ -117,24 +128,27 @@ class _Stream:
         self._ended = False
         self._subscriber = Subscriber(hub, self._write)
 
-    async def run(self, request: SubscribeV1, receive: Receive, send: Send) -> None:
-        """Send what is subscribed to until the client goes, reads nothing for `UNREAD_S`, or this is ended."""
-        await send({"type": "http.response.start", "status": 200, "headers": _HEADERS})
+    def subscribe(self, request: SubscribeV1) -> None:
+        """Have what `request` names sent.
+
+        Raises:
+            Rejection: see `Subscriber.subscribe`.
+        """
+        self._subscriber.subscribe(request)
+
+    async def run(self, receive: Receive, send: Send) -> None:
+        """Send what is subscribed to until the client goes, or this is ended."""
+        await send(_START)
         going = asyncio.create_task(self._wait_until_gone(receive))
         try:
-            self._subscriber.subscribe(request)
             while not self._ended:
                 await self._news.wait()
                 self._news.clear()
                 while self._waiting and not self._ended:
-                    async with asyncio.timeout(UNREAD_S):
-                        await send({"type": "http.response.body", "body": self._take(), "more_body": True})
+                    await send({"type": "http.response.body", "body": self._take(), "more_body": True})
                 if not self._subscriber.writable:
                     self._subscriber.resume()
-            async with asyncio.timeout(UNREAD_S):
-                await send({"type": "http.response.body", "body": b""})
-        except TimeoutError:
-            return  # the server ends the connection of an answer that is not whole
+            await send({"type": "http.response.body", "body": b""})
         finally:
             going.cancel()
             await asyncio.gather(going, return_exceptions=True)
@@ -173,8 +187,8 @@ def _asked(scope: Scope) -> SubscribeV1:
     Raises:
         Rejection: METHOD_NOT_ALLOWED, or MALFORMED.
     """
-    if scope["method"] != "GET":
-        raise Rejection(Code.METHOD_NOT_ALLOWED, "use GET", allow=["GET"])
+    if scope["method"] not in EVENTS.methods:
+        raise Rejection(Code.METHOD_NOT_ALLOWED, f"use {' or '.join(EVENTS.methods)}", allow=EVENTS.methods)
     try:
         pairs = parse_qsl(
             scope["query_string"].decode("latin-1"),
@@ -206,10 +220,12 @@ def _number(field: str, text: str) -> int:
     return int(text)
 
 
-async def _refuse(send: Send, code: Code, document: bytes, *others: tuple[bytes, bytes]) -> None:
-    headers = [(b"cache-control", b"no-store"), NOSNIFF, (b"content-type", CONTENT_TYPE.encode()), *others]
+async def _refuse(send: Send, code: Code, document: bytes, retry_after_s: object = None) -> None:
+    headers = [(b"cache-control", b"no-store"), NOSNIFF, (b"content-type", CONTENT_TYPE.encode())]
     headers.append((b"content-length", str(len(document)).encode()))
+    if retry_after_s is not None:
+        headers.append((b"retry-after", str(retry_after_s).encode()))
     if code is Code.METHOD_NOT_ALLOWED:
-        headers.append((b"allow", b"GET"))
+        headers.append((b"allow", ", ".join(EVENTS.methods).encode()))
     await send({"type": "http.response.start", "status": STATUS_OF_CODE[code], "headers": headers})
     await send({"type": "http.response.body", "body": document})
