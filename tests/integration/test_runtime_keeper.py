@@ -1,6 +1,7 @@
 """What keeps one process running: growing pauses, logs that stay small, and no process left behind."""
 
 import asyncio
+import errno
 import signal
 from pathlib import Path
 
@@ -48,6 +49,52 @@ async def test_a_part_that_keeps_dying_is_started_after_growing_pauses(tmp_path:
     assert pauses == ["0.1 s", "0.2 s", "0.4 s", "0.8 s"]
     assert kept.restarts == 3
     assert kept.state is State.STOPPED
+
+
+async def test_a_part_is_started_once_what_was_in_its_way_is_gone(tmp_path: Path) -> None:
+    told: asyncio.Queue[Notice] = asyncio.Queue()
+    folder = tmp_path / "logs"
+    folder.mkdir()
+
+    class Keeping(Shell):
+        async def start(self) -> Child:
+            (folder / "settings").write_text("kept")
+            return await super().start()
+
+    kept = Kept(Keeping(tmp_path, "sleep 600"), told.put_nowait)
+    await kept.begin()
+    assert kept.child is not None
+    folder.joinpath("settings").unlink()
+    folder.rmdir()
+    kept.signal(signal.SIGKILL)
+    async with asyncio.timeout(30):
+        while "No such file" not in (await told.get()).detail:
+            pass
+        folder.mkdir()
+        while (await told.get()).state is not State.READY:
+            pass
+    await kept.stop()
+
+
+async def test_what_is_in_the_way_of_a_part_at_first_is_told(tmp_path: Path) -> None:
+    class Hindered(Shell):
+        async def start(self) -> Child:
+            raise OSError(errno.ENOSPC, "No space left on device", "valkey.conf")
+
+    kept = Kept(Hindered(tmp_path, ""), lambda _: None)
+    with pytest.raises(PartFailed, match=r"No space left on device: 'valkey\.conf'"):
+        await kept.begin()
+    assert kept.state is State.STOPPED
+
+
+async def test_a_log_that_can_not_be_moved_aside_stays(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(processes, "LOG_MAX_BYTES", 3)
+    log = tmp_path / "shell.log"
+    log.write_bytes(b"full")
+    log.with_name("shell.log.1").mkdir()
+    child = await start(Program("shell", ("/bin/sh", "-c", "exit 0"), log))
+    assert await child.wait() == 0
+    assert log.read_bytes() == b"full"
 
 
 async def test_a_part_that_is_told_to_stop_stays_stopped(tmp_path: Path) -> None:

@@ -86,6 +86,25 @@ async def test_without_pods_the_answer_is_502_with_a_problem_document(own: OwnPl
     assert not {record.pid for record in own.instance.parts} & set(pods)
 
 
+async def test_a_part_that_can_not_be_restarted_keeps_no_other_from_it(own: OwnPlatform) -> None:
+    before = {record.name: record.pid for record in own.instance.parts}
+    log = own.data_dir / "logs" / "settlement.log"
+    aside = log.rename(log.with_name("aside"))
+    log.mkdir()  # so that it can't be opened
+    failed = own.run("restart")
+    assert failed.returncode == 1
+    assert "settlement" in failed.stderr
+    after = {record.name: record.pid for record in own.instance.parts}
+    assert "settlement" not in after
+    assert {name for name in after if before[name] != after[name]} == {"pod-1", "pod-2"}
+    log.rmdir()
+    aside.rename(log)
+    again = own.run("restart")
+    assert again.returncode == 0, again.stdout + again.stderr
+    async with httpx.AsyncClient(base_url=own.address) as http:
+        assert (await http.get("/account/balance", headers=await log_in(http, "alice"))).status_code == 200
+
+
 async def test_a_rolling_restart_under_load_fails_no_request(own: OwnPlatform) -> None:
     before = {record.name: record.pid for record in own.instance.parts}
     async with httpx.AsyncClient(base_url=own.address, timeout=30) as http:

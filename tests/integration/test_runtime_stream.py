@@ -172,3 +172,17 @@ async def test_odds_are_sent_as_events_through_the_balancer(own: OwnPlatform) ->
             assert change["op"] == "change"
             [market] = change["markets"]
             assert (market["odds_version"], market["selections"][0]["odds"]) == (version + 1, "2.30")
+
+
+async def test_a_stop_does_not_wait_for_those_who_are_sent_events(own: OwnPlatform) -> None:
+    async with httpx.AsyncClient(base_url=own.address, timeout=30) as http:
+        await prepare_bets(http)
+        async with http.stream("GET", "/stream/sse", params={"markets": MARKET}) as events:
+            told = events.aiter_lines()
+            assert await anext(told) == "event: image"
+            await asyncio.to_thread(own.down)
+            async for _ in told:  # to the end, which is one
+                pass
+    log = own.data_dir.joinpath("logs", "balancer.log").read_text("utf-8")
+    assert "deadline exceeded" not in log
+    await asyncio.to_thread(own.up)

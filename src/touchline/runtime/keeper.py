@@ -80,7 +80,7 @@ class Kept:
         """
         self._turn(State.STARTING)
         try:
-            self.child = await self.part.start()
+            self.child = await self._start()
         except BaseException:
             self.state = State.STOPPED
             raise
@@ -129,12 +129,20 @@ class Kept:
             pause_s = min(pause_s * 2, PAUSE_MAX_S)
             self.restarts += 1
             try:
-                self.child = await self.part.start()
+                self.child = await self._start()
             except PartFailed as failed:
                 why = failed.why
                 continue
             self._turn(State.READY, f"after {self.restarts} restarts")
             return self.child, pause_s
+
+    async def _start(self) -> Child:
+        try:
+            return await self.part.start()
+        except PartFailed:
+            raise
+        except Exception as wrong:  # a full disk, as a rule; whatever it is, who keeps the part must go on trying
+            raise PartFailed(self.part.name, f"{wrong}", remedy="mend that, then start again") from wrong
 
     def _turn(self, state: State, detail: str = "") -> None:
         self.state = state

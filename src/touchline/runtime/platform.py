@@ -114,6 +114,8 @@ class Platform:
     async def stop(self) -> None:
         """Stop every part: balancer, gateways, pods, workers, Valkey, PostgreSQL."""
         self._ready = False
+        for kept in self._pods:
+            kept.signal(signal.SIGUSR1)  # it ends its streams, which the balancer would wait for
         await _all(kept.stop for kept in self._front)
         await _all(kept.stop for kept in (*self._gateways, *self._pods))
         await _all(kept.stop for kept in self._workers)
@@ -126,7 +128,10 @@ class Platform:
         Raises:
             PartFailed: one did not come up again.
         """
-        await _all(kept.replace for kept in (*self._pods, *self._gateways, *self._workers))
+        replacing = (kept.replace() for kept in (*self._pods, *self._gateways, *self._workers))
+        for failed in await asyncio.gather(*replacing, return_exceptions=True):
+            if failed is not None:  # the others are there again by now
+                raise failed
         if self._balancer is not None:
             await self._balancer.until_used([kept.part.port for kept in self._pods])
 
@@ -197,7 +202,11 @@ class Platform:
         return [RolePart(process, self.settings) for process in processes]
 
     def _turned(self, notice: Notice) -> None:
-        self.record()
+        try:
+            self.record()
+        except OSError as failed:  # a full disk: what is kept running goes on all the same
+            told = (notice.detail, f"which can't be recorded: {failed.strerror}")
+            notice = msgspec.structs.replace(notice, detail="; ".join(filter(None, told)))
         self._tell(notice)
 
     def _resolved(self) -> Settings:

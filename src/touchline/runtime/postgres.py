@@ -91,10 +91,11 @@ class PostgresServer:
     async def healthy(self) -> bool:
         """Tell whether it answers; its database is made where it has none."""
         try:
-            await _touch(self.dsn)
-        except asyncpg.InvalidCatalogNameError:
-            await _touch(self.dsn_of("postgres"), f"CREATE DATABASE {DATABASE}")
-        except (OSError, TimeoutError, asyncpg.CannotConnectNowError, asyncpg.PostgresConnectionError):
+            try:
+                await _touch(self.dsn)
+            except asyncpg.InvalidCatalogNameError:
+                await _touch(self.dsn_of("postgres"), f"CREATE DATABASE {DATABASE}")
+        except (OSError, TimeoutError, asyncpg.PostgresError, asyncpg.InterfaceError):
             return False
         return True
 

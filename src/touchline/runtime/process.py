@@ -212,12 +212,15 @@ def tail(log: Path) -> str:
 
 
 def trim(log: Path) -> None:
-    """Move a log that is full to `NAME.log.1`, in place: its writer appends and goes on at the beginning."""
+    """Move a log that is full to `NAME.log.1`, in place: its writer appends and goes on at the beginning.
+
+    One that can't be moved, because the disk is full, stays as it is.
+    """
     try:
         if log.stat().st_size > LOG_MAX_BYTES:
             shutil.copyfile(log, log.with_name(log.name + ".1"))
             os.truncate(log, 0)
-    except FileNotFoundError:
+    except OSError:
         return
 
 

@@ -86,7 +86,8 @@ class _Supervisor:
     async def run(self, socket: Path, ready: Callable[[Instance], None]) -> None:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
-            loop.add_signal_handler(number, self._stop.set)
+            if number != signal.SIGHUP or signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                loop.add_signal_handler(number, self._stop.set)
         platform = self._platform
         platform.record()
         minding = asyncio.create_task(platform.mind_logs())
