@@ -27,7 +27,8 @@ def test_a_value_is_equal_hashed_copied_and_changed_as_a_frozen_dataclass_is() -
     assert hash(coin) == hash(Frozen("heads"))
     assert len({coin, copy.copy(coin), pickle.loads(pickle.dumps(coin))}) == 1
     with pytest.raises(AttributeError):
-        coin.year = 2026  # type: ignore[attr-defined]
+        coin.year = 2026  # type: ignore[attr-defined]  # it has none
+
 
 def test_that_a_value_is_not_to_be_changed_is_for_mypy_to_say() -> None:
     Coin("heads").side = "tails"  # type: ignore[misc]  # an ignore that nothing needs would be an error
