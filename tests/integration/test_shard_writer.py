@@ -165,7 +165,7 @@ async def test_exposures_are_the_last_that_a_batch_waits_for(stores: Stores) -> 
             row = (MARKET, HOME, 1, 1, 1)
             await holder.execute("INSERT INTO exposures VALUES ($1, $2, $3, $4, $5)", *row)
             assert not await watcher.fetchval(written)
-            betting = asyncio.create_task(ledger.place(await request(stores)))
+            betting = asyncio.ensure_future(ledger.place(await request(stores)))
             async with asyncio.timeout(20):
                 while not await watcher.fetchval(written):
                     await asyncio.sleep(0)
@@ -196,12 +196,12 @@ async def test_nothing_is_answered_before_it_is_on_record(stores: Stores) -> Non
     async with ledger_over(stores) as ledger, superuser(stores) as holder:
         async with holder.transaction():
             await holder.execute("SELECT 1 FROM wallets WHERE user_id = $1 FOR UPDATE", ANN)
-            taken_bet = asyncio.create_task(ledger.place(await request(stores, key="k")))
+            taken_bet = asyncio.ensure_future(ledger.place(await request(stores, key="k")))
             async with superuser(stores) as watcher:
                 while not await watcher.fetchval("SELECT count(*) FROM pg_locks WHERE NOT granted"):
                     await asyncio.sleep(0)
-            again = asyncio.create_task(ledger.place(await request(stores, key="k")))
-            refused = asyncio.create_task(ledger.place(await request(stores, stake=99_001)))
+            again = asyncio.ensure_future(ledger.place(await request(stores, key="k")))
+            refused = asyncio.ensure_future(ledger.place(await request(stores, stake=99_001)))
             done, _ = await asyncio.wait([taken_bet, again, refused], timeout=0.1)
             assert done == set()
         first, second, third = await asyncio.gather(taken_bet, again, refused)
@@ -263,7 +263,7 @@ async def test_more_than_may_wait_are_an_outage_at_once(stores: Stores) -> None:
         return await shown(market_ids)
 
     async with ledger_over(stores, authority, waiting_max=5, batch_bets_max=3) as ledger:
-        asked = [asyncio.create_task(ledger.place(await request(stores))) for _ in range(12)]
+        asked = [asyncio.ensure_future(ledger.place(await request(stores))) for _ in range(12)]
         refused, _ = await asyncio.wait(asked, return_when=asyncio.FIRST_COMPLETED)
         assert all(isinstance(one.exception(), Outage) for one in refused)
         gate.set()

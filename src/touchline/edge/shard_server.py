@@ -10,12 +10,13 @@ import logging
 import secrets
 import socket
 from collections.abc import Callable
+from functools import partial
 from typing import Any, Final, cast
 
 import msgspec
 
 from touchline.core.errors import Fault, Rejection
-from touchline.edge.shard_calls import BROKEN, PONG, perform, shard_of_call
+from touchline.edge.shard_calls import BROKEN, PONG, answer_to, asked, shard_of_call
 from touchline.ports.stream import Ledger
 from touchline.wire.frames import FRAME_BYTES_MAX, Splitter, put
 from touchline.wire.hello_v1 import (
@@ -70,7 +71,7 @@ class ShardServer:
         self.strangers = 0
         self.peers: set[_Peer] = set()
         self._at = (host, port)
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._asked: set[asyncio.Future[Any]] = set()
         self._listener: asyncio.Server | None = None
 
     @property
@@ -81,7 +82,7 @@ class ShardServer:
     @property
     def under_way(self) -> int:
         """How many requests are being worked."""
-        return len(self._tasks)
+        return len(self._asked)
 
     async def start(self) -> str:
         """Listen; returns the address for `RemoteLedger`, HOST:PORT."""
@@ -94,24 +95,25 @@ class ShardServer:
         self._closing = True
         if self._listener is not None:
             self._listener.close()
-        if self._tasks:
-            await asyncio.wait(self._tasks, timeout=GRACE_S)
+        if self._asked:
+            await asyncio.wait(self._asked, timeout=GRACE_S)
         for peer in tuple(self.peers):
             peer.finish()
 
     def begin(self, peer: "_Peer", number: int, call: CallV1) -> None:
         """Work a request; its answer goes to `peer`, if it is still there."""
         peer.under_way += 1
-        task = asyncio.get_running_loop().create_task(self._work(peer, number, call))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        done = asked(self.ledger, call)
+        self._asked.add(done)
+        done.add_done_callback(partial(self._answer, peer, number, call))
 
-    async def _work(self, peer: "_Peer", number: int, call: CallV1) -> None:
-        answer = await perform(self.ledger, call)
-        if isinstance(answer, AwayV1) and self.is_leaving:
-            answer = _LOST
+    def _answer(self, peer: "_Peer", number: int, call: CallV1, done: "asyncio.Future[Any]") -> None:
+        self._asked.discard(done)
         peer.under_way -= 1
-        peer.answer(number, answer)
+        if done.cancelled():  # this process ends
+            return
+        answer = answer_to(call, done)
+        peer.answer(number, _LOST if isinstance(answer, AwayV1) and self.is_leaving else answer)
 
 
 class _Peer(asyncio.Protocol):

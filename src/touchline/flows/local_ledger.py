@@ -1,7 +1,7 @@
 """A ledger whose shards' writers are in this process."""
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Awaitable, Sequence
 from datetime import datetime
 
 from touchline.core.bet import PlaceBet
@@ -49,9 +49,9 @@ class LocalLedger:
         """See `ports.stream.Ledger`."""
         return await self._of(credentials.player_id).register(credentials, username, currency, at)
 
-    async def place(self, request: PlaceBet) -> Placed | Rejection:
+    def place(self, request: PlaceBet) -> Awaitable[Placed | Rejection]:
         """See `ports.stream.Ledger`."""
-        return await self._of(request.player_id).place(request)
+        return self._of(request.player_id).place(request)
 
     async def move_funds(self, request: MoveFunds) -> tuple[FundsMoved, Balance | None] | Rejection:
         """See `ports.stream.Ledger`."""

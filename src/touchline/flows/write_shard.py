@@ -103,10 +103,9 @@ class ShardWriter:
         """How many requests wait to be decided."""
         return len(self._waiting)
 
-    async def place(self, request: PlaceBet) -> Placed | Rejection:
+    def place(self, request: PlaceBet) -> Awaitable[Placed | Rejection]:
         """See `ports.stream.Ledger`."""
-        answer: Placed | Rejection = await self._ask(request)
-        return answer
+        return self._ask(request)
 
     async def move_funds(self, request: MoveFunds) -> tuple[FundsMoved, Balance | None] | Rejection:
         """See `ports.stream.Ledger`."""
@@ -135,13 +134,14 @@ class ShardWriter:
         return worked
 
     def _ask(self, request: Request) -> "asyncio.Future[Any]":
-        if not self.serving:
-            raise self._away()
-        if len(self._waiting) >= self._waiting_max:
-            raise Outage(f"shard {self.shard}: too many requests wait; it")
         answer = asyncio.get_running_loop().create_future()
-        self._waiting.append(Asked(request, answer))
-        self._woken.set()
+        if not self.serving:
+            answer.set_exception(self._away())
+        elif len(self._waiting) >= self._waiting_max:
+            answer.set_exception(Outage(f"shard {self.shard}: too many requests wait; it"))
+        else:
+            self._waiting.append(Asked(request, answer))
+            self._woken.set()
         return answer
 
     def _do(self, job: Job) -> "asyncio.Future[Any]":

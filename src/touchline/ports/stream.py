@@ -79,8 +79,10 @@ class Ledger(Protocol):
         The same player under the same username again is a retry, and True.
         """
 
-    async def place(self, request: PlaceBet) -> Placed | Rejection:
-        """Decide and record a bet; returns once that is durable. A retry under the key has the first answer.
+    def place(self, request: PlaceBet) -> Awaitable[Placed | Rejection]:
+        """Decide and record a bet; it is begun at once, and done once it is durable.
+
+        A retry under the key has the first answer. Where a future is returned, a bet costs no task.
 
         Raises:
             Rejection: UNAUTHENTICATED: there is no such player.
