@@ -10,6 +10,7 @@ from typing import Annotated, Final, NoReturn, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from touchline.adapters.postgres.books import PostgresBooks
 from touchline.adapters.postgres.database import Database
@@ -151,7 +152,7 @@ def migrate(
     except Outage as away:
         _refuse(f"{away}, or a lock was not to be had in time: run it again")
     except Fault as fault:
-        _err.print(f"[red]{fault}[/]")
+        _err.print(f"[red]{escape(str(fault))}[/]")
         raise typer.Exit(1) from None
     _out.print("\n".join(applied) if applied else "nothing to do")
 
@@ -166,7 +167,7 @@ def reconcile(data_dir: DataDir = None) -> None:
     for name, amount in found.sums.items():
         _out.print(f"{name:>12} {amount:>16,}", highlight=False)
     for discrepancy in found.discrepancies:
-        _out.print(f"[red]✗[/] {discrepancy}", highlight=False)
+        _out.print(f"[red]✗[/] {escape(discrepancy)}", highlight=False)
     if found.discrepancies:
         _out.print(f"the books do not balance: {len(found.discrepancies)} discrepancies")
         raise typer.Exit(1)
@@ -238,7 +239,7 @@ def _ask(instance: Instance, asked: Request, show: Show | None = None) -> None:
 
 
 def _refuse(why: str) -> NoReturn:
-    _err.print(f"[red]✗[/] {why}", highlight=False, soft_wrap=True)
+    _err.print(f"[red]✗[/] {escape(why)}", highlight=False, soft_wrap=True)
     raise typer.Exit(2)
 
 

@@ -5,6 +5,7 @@ did not come to its end.
 """
 
 import asyncio
+import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,6 +13,7 @@ from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn, cast
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Table
 
 from touchline.runtime.postgres import PostgresServer
@@ -120,14 +122,22 @@ def _run(asked: "Asked") -> "Outcome":
     from touchline.lab.runner import CannotRun
     from touchline.lab.runner import run as run_scenario
 
+    async def orderly(screen: Screen) -> "Outcome":
+        """Run; what would end this process at once ends the run first, which stops what it has started."""
+        running = asyncio.ensure_future(run_scenario(asked, screen, _postgres_in))
+        for number in (signal.SIGTERM, signal.SIGHUP):
+            if signal.getsignal(number) is not signal.SIG_IGN:  # as under nohup
+                asyncio.get_running_loop().add_signal_handler(number, running.cancel)
+        return await running
+
     try:
         with Screen(_out) as screen:
-            return asyncio.run(run_scenario(asked, screen, _postgres_in))
+            return asyncio.run(orderly(screen))
     except CannotRun as cannot:
         _refuse(str(cannot))
     except PartFailed as failed:
         _refuse(str(failed))
-    except KeyboardInterrupt:
+    except (KeyboardInterrupt, asyncio.CancelledError):
         _refuse("interrupted: what is recorded is half a run")
 
 
@@ -176,5 +186,5 @@ async def _postgres_in(folder: Path) -> AsyncIterator["Server"]:
 
 
 def _refuse(why: str) -> NoReturn:
-    _err.print(f"[red]✗[/] {why}", soft_wrap=True)
+    _err.print(f"[red]✗[/] {escape(why)}", soft_wrap=True)
     raise typer.Exit(2)

@@ -10,6 +10,7 @@ from typing import Annotated, NoReturn
 
 import typer
 from rich.console import Console
+from rich.markup import escape
 
 from touchline.adapters.postgres.archive import PostgresArchiveStore
 from touchline.architectures.settings import PREFIX, SettingsWrong, read_settings
@@ -47,7 +48,7 @@ def rebuild(
         out.print(f"written anew: {written.rows:,} rows, {written.exposures:,} exposures")
     out.print(f"{found.facts:,} facts in {found.shards} shards: {found.players:,} players, {found.bets:,} bets")
     for difference in found.differences:
-        out.print(f"[red]✗[/] {difference}", soft_wrap=True)
+        out.print(f"[red]✗[/] {escape(difference)}", soft_wrap=True)
     if found.differences:
         raise typer.Exit(1)
     out.print("the tables hold what the facts say")

@@ -1,10 +1,12 @@
 """`touchline lab` as a person types it: short runs on a platform of its own, and what can be asked wrongly."""
 
+import fcntl
 import json
 import os
 import signal
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import msgspec
@@ -32,9 +34,12 @@ from touchline.lab.records import (
 )
 from touchline.lab.runner import RUNS
 from touchline.lab.scenarios import SCENARIOS
+from touchline.runtime.instance import read_instance
+from touchline.runtime.process import same_process
 
 TIMEOUT_S = 200
 PLATFORM = ".touchline-lab"
+INTERRUPTED = "✗ interrupted: what is recorded is half a run"
 NOBODYS_BET = "00000000-0000-4000-8000-000000000001"
 # Runs the lab with a history that claims more than the books hold: a bet was acknowledged that is not on record.
 PLANTING = f"""
@@ -142,17 +147,18 @@ def test_prices_that_move_more_are_refused_more_on_a_platform_that_runs_already(
     assert run.settings == {}  # nobody told the lab with which it was started
 
 
-def test_what_is_interrupted_is_half_a_run_and_says_so(place: Path) -> None:
-    out = place / "half"
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_what_is_interrupted_is_half_a_run_and_says_so(place: Path, number: signal.Signals) -> None:
+    out = place / f"half-{number.name}"
     asked = command("run", "knee", "--size", "smoke", "--users", "10,20,30,40", "--out", out)
     child = subprocess.Popen(
         asked, cwd=place, env=environ(), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     )
     assert child.stdout is not None
     assert child.stdout.readline().startswith("10 users:")  # the first step is over, the others are not
-    child.send_signal(signal.SIGINT)
+    child.send_signal(number)
     _, said = child.communicate(timeout=TIMEOUT_S)
-    assert (child.returncode, said.strip()) == (2, "✗ interrupted: what is recorded is half a run")
+    assert (child.returncode, said.strip()) == (2, INTERRUPTED)
     run = read_whole(out / RUN, Run)
     assert not run.complete
     assert [step.name for step in run.steps] == ["10 users"]
@@ -161,6 +167,31 @@ def test_what_is_interrupted_is_half_a_run_and_says_so(place: Path) -> None:
     assert told.returncode == 2
     assert "half a run" in told.stderr
     assert OwnPlatform(place / PLATFORM).run("status").stdout.strip() == "not running"
+
+
+def test_who_is_interrupted_while_his_platform_starts_leaves_none_behind(place: Path) -> None:
+    asked = command("run", "knee", "--size", "smoke", "--out", place / "early")
+    child = subprocess.Popen(asked, cwd=place, env=environ(), stderr=subprocess.PIPE, text=True)
+    own = OwnPlatform(place / PLATFORM)
+    while (found := read_instance(own.data_dir)) is None or not found.parts:
+        assert child.poll() is None
+        time.sleep(0.01)
+    child.send_signal(signal.SIGTERM)  # to it alone, not to what it started
+    _, said = child.communicate(timeout=TIMEOUT_S)
+    assert (child.returncode, said.strip()) == (2, INTERRUPTED)
+    assert own.run("status").stdout.strip() == "not running"
+    assert [part.name for part in found.parts if same_process(part.pid, part.started_at)] == []
+    assert not (place / "early").exists()  # nothing had begun
+
+
+def test_two_runs_do_not_share_a_directory(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    with (tmp_path / f"{PLATFORM}.lock").open("a") as other:
+        fcntl.flock(other, fcntl.LOCK_EX)
+        ended = CliRunner().invoke(app, ["lab", "run", "knee", "--db-latency-ms", "5"])
+    assert ended.exit_code == 2
+    assert f"another run is at work in {PLATFORM}; --data-dir names another place" in ended.stderr
+    assert not list((tmp_path / RUNS).glob("*"))
 
 
 def test_a_run_that_broke_a_rule_exits_1_and_names_the_bet(place: Path) -> None:
@@ -207,6 +238,7 @@ def test_a_run_that_broke_a_rule_exits_1_and_names_the_bet(place: Path) -> None:
         (["run", "knee", "--out", "taken"], "taken is not empty; --out names another directory"),
         (["run", "knee", "--out", "/dev/null/runs"], "/dev/null/runs: Not a directory"),
         (["report", "nowhere"], "no run can be read in nowhere"),
+        (["report", "[/nowhere] [red]"], "no run can be read in [/nowhere] [red]"),
     ],
 )
 def test_what_is_asked_wrongly_is_one_clear_line(

@@ -6,8 +6,10 @@ environment are left out.
 
 import asyncio
 import os
+import signal
 import sys
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Final
 
@@ -16,6 +18,7 @@ import msgspec
 PREFIX: Final = "TOUCHLINE_"
 RECORD: Final = "instance.json"
 COMMAND_TIMEOUT_S: Final = 180
+BREAK_OFF_S: Final = 60
 TOLD_LINES_MAX: Final = 20
 SECRETS: Final = frozenset({"postgres", "valkey", "token_secret"})  # never written into a run
 # What virtual bettors need who share accounts, and what says how much room the pods have.
@@ -136,9 +139,11 @@ class Platform:
             async with asyncio.timeout(COMMAND_TIMEOUT_S):
                 said, _ = await child.communicate()
         except TimeoutError:
-            child.kill()
-            await child.wait()
+            await _break_off(child)
             raise PlatformAway(f"touchline {arguments[0]} took over {COMMAND_TIMEOUT_S} s") from None
+        except asyncio.CancelledError:
+            await _break_off(child)
+            raise
         if child.returncode != 0:
             told = said.decode(errors="replace").strip().splitlines()[-TOLD_LINES_MAX:]
             raise PlatformAway(f"touchline {arguments[0]} failed: " + "\n".join(told))
@@ -147,3 +152,15 @@ class Platform:
         others = {name: value for name, value in os.environ.items() if not name.startswith(PREFIX)}
         ours = {PREFIX + name.upper(): value for name, value in self.settings.items()}
         return {**others, **ours, "COLUMNS": "160"}
+
+
+async def _break_off(child: asyncio.subprocess.Process) -> None:
+    """End a command as Ctrl-C does: one that starts a platform stops what it has started."""
+    with suppress(ProcessLookupError):
+        child.send_signal(signal.SIGINT)
+    try:
+        async with asyncio.timeout(BREAK_OFF_S):
+            await child.communicate()
+    except TimeoutError:
+        child.kill()
+        await child.wait()

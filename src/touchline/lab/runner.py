@@ -4,8 +4,9 @@ Invariant: a run that did not come to its end is never called complete, and what
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager, suppress
+import fcntl
+from collections.abc import AsyncIterator, Callable, Iterator, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, contextmanager, suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Final
@@ -134,6 +135,7 @@ def read_like(text: str, own: Any) -> Any:
         raise ValueError(text)
     return value
 
+
 def _told(value: Any) -> str:
     return ",".join(map(str, value)) if isinstance(value, list) else str(value)
 
@@ -199,6 +201,8 @@ def _report(run_dir: Path) -> None:
 
 async def _run(asked: Asked, run_dir: Path, screen: Screen, server_at: ServerAt) -> Checks:
     async with AsyncExitStack() as stack:
+        if not asked.running:
+            stack.enter_context(_alone(asked.data_dir))
         platform, distant = await _platform(asked, asked.first(), stack, screen, server_at)
         instance = platform.instance
         dsn = distant.server.dsn if distant else instance.postgres
@@ -230,6 +234,18 @@ async def _run(asked: Asked, run_dir: Path, screen: Screen, server_at: ServerAt)
             with suppress(OSError):  # a full disk: run.json says that the run is not complete
                 write_whole(run_dir / RUN, run)
     return checks
+
+
+@contextmanager
+def _alone(data_dir: Path) -> Iterator[None]:
+    """Let no other run start platforms and databases in `data_dir` meanwhile: it would end this one's."""
+    data_dir.parent.mkdir(parents=True, exist_ok=True)
+    with data_dir.with_name(f"{data_dir.name}.lock").open("a") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise CannotRun(f"another run is at work in {data_dir}; --data-dir names another place") from None
+        yield
 
 
 def _beside(asked: Asked) -> dict[str, Any]:
