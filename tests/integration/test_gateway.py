@@ -2,11 +2,12 @@
 
 import asyncio
 import socket
+from contextlib import AsyncExitStack
 
 import msgspec
 import pytest
 
-from tests.gateways import connected, handshake, ids, offered, request, running_gateway, versions
+from tests.gateways import PATIENCE_S, connected, handshake, ids, offered, request, running_gateway, versions
 from touchline.core.delivery import Board
 from touchline.core.market import MarketStatus
 from touchline.edge.push import hub as hub_module
@@ -329,3 +330,24 @@ async def test_what_holds_a_price_back_is_the_kernel() -> None:
         for held in (True, False):
             connection._hold(held)
             assert bool(kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY)) is not held
+
+
+async def test_a_crowd_that_has_gone_leaves_nobody_held_back() -> None:
+    async with running_gateway(offered("m1")) as running, connected(running.port) as stays:
+        stays.subscribe(markets=["m1"])
+        await stays.hears("image")
+        (connection,) = running.gateway._connections
+        kernel = connection._transport.underlying_transport.get_extra_info("socket")
+        async with AsyncExitStack() as crowd, asyncio.timeout(PATIENCE_S):
+            for _ in range(200):
+                client = await crowd.enter_async_context(connected(running.port))
+                client.subscribe(markets=["m1"])
+            while not running.hub.crowded:
+                running.change("m1")
+                await asyncio.sleep(0)
+            assert kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 0
+        async with asyncio.timeout(PATIENCE_S):
+            while running.hub.crowded:
+                running.change("m1")
+                await asyncio.sleep(0.01)
+        assert kernel.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
