@@ -81,8 +81,9 @@ ASKED_BY_WRITERS = [
     ("record_batch", ["shards_pkey", "wallets_pkey"]),
     ("record_work", ["shards_pkey", "wallets_pkey", "bets_pkey", "settlements_pkey"]),
     ("count_placed", ["bets_by_market_status"]),
-    ("open_placed", ["bets_by_market_status", "wallets_pkey"]),
-    ("open_decided", ["bets_by_market_status", "wallets_pkey"]),
+    ("open_placed", ["bets_by_market_status"]),
+    ("open_decided", ["bets_by_market_status"]),
+    ("wallets_of", ["wallets_pkey"]),
 ]
 
 

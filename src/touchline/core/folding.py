@@ -102,10 +102,10 @@ class Fold:
         name = f"{bet.bet_id}/{decided.settlement_id}"
         cause = Cause(name, bet.player_id, bet.currency, decided.decided_at, bet_id=bet.bet_id)
         move = _again(bet, decided, Posting(cause, self._wallet(bet.player_id)))
-        if (move.bet.status, move.bet.payout_minor) != (decided.status, decided.payout_minor):
-            raise Fault(f"bet {bet.bet_id} comes to {move.bet.status.value}, its fact says {decided.status.value}")
-        self.bets[bet.bet_id] = move.bet
-        self._expose(move.bet)
+        if (move.status, move.payout_minor) != (decided.status, decided.payout_minor):
+            raise Fault(f"bet {bet.bet_id} comes to {move.status.value}, its fact says {decided.status.value}")
+        after = self.bets[bet.bet_id] = move.bet
+        self._expose(after)
         return self._post(move.posting)
 
     def _wallet(self, player_id: PlayerId) -> Wallet:

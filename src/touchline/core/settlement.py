@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from fractions import Fraction
-from typing import Final
+from typing import Final, NamedTuple
 
 from touchline.core.bet import Bet, BetResult, BetStatus, BetStep, step_bet
 from touchline.core.errors import Code, Fault, Rejection
@@ -99,12 +99,28 @@ class Settlement:
         return bet.status is BetStatus.PLACED and self.spans(bet.placed_at)
 
 
-@dataclass(frozen=True, slots=True)
-class BetMove:
-    """A bet after a step, and the money that moved."""
+class BetMove(NamedTuple):
+    """A bet before a step, what the step makes of it, and the money that moves."""
 
-    bet: Bet
+    before: Bet
     posting: Posting
+    status: BetStatus
+    result: BetResult | None = None
+    payout_minor: int | None = None
+    settled_at: datetime | None = None
+    settlement_id: int | None = None
+
+    @property
+    def bet(self) -> Bet:
+        """The bet after the step, made when it is asked for: what records thousands of moves has no use for it."""
+        return replace(
+            self.before,
+            status=self.status,
+            result=self.result,
+            payout_minor=self.payout_minor,
+            settled_at=self.settled_at,
+            settlement_id=self.settlement_id,
+        )
 
 
 def check_results(market: Market, results: Results) -> Results:
@@ -180,15 +196,7 @@ def close_bet(bet: Bet, settlement_id: int, result: BetResult, payout: int, post
         status = step_bet(step_bet(bet.status, step), BetStep.PAY)
         posting.move(TransferKind.STAKE_RELEASED, STAKES, HOUSE, bet.stake_minor)
         posting.give(TransferKind.PAYOUT, HOUSE, payout)
-    closed = replace(
-        bet,
-        status=status,
-        result=result,
-        payout_minor=payout,
-        settled_at=posting.cause.at,
-        settlement_id=settlement_id,
-    )
-    return BetMove(closed, posting)
+    return BetMove(bet, posting, status, result, payout, posting.cause.at, settlement_id)
 
 
 def _roll_back(settlement: Settlement, bet: Bet, posting: Posting) -> BetMove:
@@ -210,15 +218,7 @@ def reopen_bet(bet: Bet, posting: Posting) -> BetMove:
     else:
         posting.take(TransferKind.ROLLBACK, HOUSE, bet.payout_minor, may_owe=True)
         posting.move(TransferKind.ROLLBACK, HOUSE, STAKES, bet.stake_minor)
-    open_again = replace(
-        bet,
-        status=step_bet(bet.status, BetStep.ROLLBACK),
-        result=None,
-        payout_minor=None,
-        settled_at=None,
-        settlement_id=None,
-    )
-    return BetMove(open_again, posting)
+    return BetMove(bet, posting, step_bet(bet.status, BetStep.ROLLBACK))
 
 
 @dataclass(frozen=True, slots=True)

@@ -20,9 +20,9 @@ from touchline.adapters.postgres.rows import (
     market_of,
     results_text,
     settlement_of,
-    transfer_columns,
     wallet_of,
 )
+from touchline.adapters.postgres.shard_columns import joined_transfers, of_decided
 from touchline.core.bet import BetStatus
 from touchline.core.errors import Code, Rejection
 from touchline.core.ids import BetId, MarketId, MessageId, PlayerId, SelectionId
@@ -183,7 +183,7 @@ class _Work:
                 break
         if moves:
             self._bets += len(moves)
-            self._currency = moves[0].bet.currency  # every wallet's
+            self._currency = moves[0].before.currency  # every wallet's
         return moves
 
     def done(self, written: Iterable[tuple[PlayerId, int]]) -> Worked:
@@ -198,29 +198,22 @@ class _Work:
 def _columns(
     settlement: Settlement, moves: Sequence[BetMove], wallets: Mapping[PlayerId, Wallet], at: datetime
 ) -> tuple[object, ...]:
-    bets = [move.bet for move in moves]
     exposures: dict[SelectionId, list[int]] = {}
-    for bet in bets:
-        opened = 1 if bet.status is BetStatus.PLACED else -1
+    for move in moves:
+        bet, opened = move.before, 1 if move.status is BetStatus.PLACED else -1
         moved = exposures.setdefault(bet.selection_id, [0, 0, 0])
         moved[0] += opened
         moved[1] += opened * bet.stake_minor
         moved[2] += opened * bet.liability_minor
-    one = bets[0]  # of those that one decision moves all are open again, or all decided by it
     return (
         settlement.settlement_id,
-        [bet.bet_id for bet in bets],
-        [bet.status.value for bet in bets],
-        [bet.result and bet.result.value for bet in bets],
-        [bet.payout_minor for bet in bets],
-        one.settled_at,
-        one.settlement_id,
-        one.market_id,
+        *of_decided(moves),
+        settlement.market_id,
         list(exposures),
         *(list(column) for column in zip(*exposures.values(), strict=True)),
         list(wallets),
         [wallet.balance_minor for wallet in wallets.values()],
         [wallet.debt_minor for wallet in wallets.values()],
         at,
-        *transfer_columns([move.posting for move in moves]),
+        *joined_transfers([move.posting for move in moves]),
     )

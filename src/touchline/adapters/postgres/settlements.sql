@@ -59,14 +59,16 @@ JOIN wallets w USING (user_id) JOIN settlements s ON s.settlement_id = $2
 WHERE b.bet_id = ANY($1::uuid[]) FOR NO KEY UPDATE OF s, b, w;
 
 -- name: record_moves
--- Worked bets: bets, wallets, transfers, exposures and progress in one statement.
+-- Worked bets: bets, wallets, transfers, exposures and progress in one statement. Texts come joined: that is the
+-- cheapest way in.
 WITH bet AS (
-    UPDATE bets SET status = m.status, result = m.result, payout_minor = m.payout_minor, settled_at = $6,
-        settlement_id = $7
-    FROM unnest($2::uuid[], $3::text[], $4::text[], $5::bigint[]) AS m (bet_id, status, result, payout_minor)
+    UPDATE bets SET status = m.status, result = m.result, payout_minor = m.payout_minor, settled_at = $2,
+        settlement_id = $3
+    FROM unnest($4::uuid[], string_to_array($5, E'\x1f'), string_to_array($6, E'\x1f', E'\x1e'), $7::bigint[])
+        AS m (bet_id, status, result, payout_minor)
     WHERE bets.bet_id = m.bet_id
 ), progress AS (
-    UPDATE settlements SET bets_done = bets_done + cardinality($2) WHERE settlement_id = $1
+    UPDATE settlements SET bets_done = bets_done + cardinality($4) WHERE settlement_id = $1
 ), exposure AS (
     UPDATE exposures SET bets = exposures.bets + m.bets, stakes_minor = exposures.stakes_minor + m.stakes_minor,
         liability_minor = exposures.liability_minor + m.liability_minor
@@ -74,10 +76,11 @@ WITH bet AS (
         AS m (selection_id, bets, stakes_minor, liability_minor)
     WHERE exposures.market_id = $8 AND exposures.selection_id = m.selection_id
 ), transfer AS (
-    INSERT INTO transfers (transfer_id, kind, debit_account, credit_account, amount_minor, currency, bet_id,
-        user_id, recorded_at)
-    SELECT * FROM unnest($17::uuid[], $18::text[], $19::text[], $20::text[], $21::bigint[], $22::text[],
-        $23::uuid[], $24::text[], $25::timestamptz[])
+    INSERT INTO transfers (recorded_at, transfer_id, kind, debit_account, credit_account, amount_minor, currency,
+        bet_id, user_id)
+    SELECT $16, t.* FROM unnest($17::uuid[], string_to_array($18, E'\x1f'), string_to_array($19, E'\x1f'),
+        string_to_array($20, E'\x1f'), $21::bigint[], string_to_array($22, E'\x1f'), $23::uuid[],
+        string_to_array($24, E'\x1f', E'\x1e')) AS t
 )
 UPDATE wallets SET balance_minor = m.balance_minor, debt_minor = m.debt_minor, version = version + 1,
     updated_at = $16

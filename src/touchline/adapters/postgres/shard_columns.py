@@ -57,7 +57,7 @@ def _changed(
     postings: Sequence[Posting], wallets: Mapping[Any, WalletMoved], exposures: Mapping[Place, ExposureMoved]
 ) -> Columns:
     """Return transfers, wallets and exposures."""
-    return *_joined_transfers(postings), *_joined_wallets(wallets), *of_exposures(exposures)
+    return *joined_transfers(postings), *_joined_wallets(wallets), *of_exposures(exposures)
 
 
 def joined(texts: list[str]) -> str:
@@ -116,7 +116,8 @@ def _joined_bets(bets: Sequence[Bet]) -> Columns:
     )
 
 
-def _joined_transfers(postings: Sequence[Posting]) -> Columns:
+def joined_transfers(postings: Sequence[Posting]) -> Columns:
+    """Return the transfers of postings, all but the instant."""
     pairs = [(transfer, posting.cause.player_id) for posting in postings for transfer in posting.transfers]
     return (
         [transfer.transfer_id for transfer, _ in pairs],
@@ -228,12 +229,11 @@ def of_exposures(exposures: Mapping[Place, ExposureMoved]) -> Columns:
 
 def of_decided(moves: Sequence[BetMove]) -> Columns:
     """Return the instant and the settlement, which are the same for all, and bets as they are left."""
-    bets = [move.bet for move in moves]
     return (
-        bets[0].settled_at,
-        bets[0].settlement_id,
-        [bet.bet_id for bet in bets],
-        [bet.status.value for bet in bets],
-        [bet.result and bet.result.value for bet in bets],
-        [bet.payout_minor for bet in bets],
+        moves[0].settled_at,
+        moves[0].settlement_id,
+        [move.before.bet_id for move in moves],
+        joined([move.status for move in moves]),
+        joined_or_none([move.result for move in moves]),
+        [move.payout_minor for move in moves],
     )

@@ -19,7 +19,7 @@ from touchline.adapters.postgres.database import AWAY, COMMAND_TIMEOUT_S, LOCK_T
 from touchline.adapters.postgres.queries import Queries
 from touchline.adapters.postgres.rows import selections_of, selections_text
 from touchline.adapters.postgres.shard_reading import read_position
-from touchline.adapters.postgres.shard_settling import count_bets, next_moves
+from touchline.adapters.postgres.shard_settling import ShardSettling
 from touchline.adapters.postgres.spending import read_spent_by
 from touchline.core.batch import Batch, LookedUp, Version
 from touchline.core.errors import Fault, Outage
@@ -117,11 +117,11 @@ class TakenShard:
     ) -> None:
         self.epoch = epoch
         self._shard = shard
-        self._shards = shards
         self._writer = writer
         self._reader = reader
         self._beating = beating
         self._known: set[MarketId] = set()
+        self._settling = ShardSettling(writer, shard, shards)
 
     async def lost(self) -> None:
         """See `ports.ShardRecords`."""
@@ -178,18 +178,18 @@ class TakenShard:
     async def to_work(self, settlement: Settlement) -> int:
         """See `ports.ShardRecords`."""
         with in_terms():
-            return await count_bets(self._writer, settlement, self._shard, self._shards)
+            return await self._settling.count(settlement)
 
     async def work(self, settlement: Settlement, at: datetime, limit: int) -> Worked:
         """See `ports.ShardRecords`."""
         with in_terms():
-            work = await next_moves(self._writer, settlement, self._shard, self._shards, at, limit)
-            if not work.moves:
-                return Worked(0, {})
-            place = (self._shard, self.epoch, len(work.facts), at)
-            moved = columns.of_work(work)
-            if not await self._write("record_work", UNDONE, *place, *moved, settlement.settlement_id):
-                return Worked(0, {})
+            async with self._settling.next(settlement, at, limit) as work:
+                if not work.moves:
+                    return Worked(0, {})
+                place = (self._shard, self.epoch, len(work.facts), at)
+                moved = columns.of_work(work)
+                if not await self._write("record_work", UNDONE, *place, *moved, settlement.settlement_id):
+                    return Worked(0, {})
         return Worked(len(work.moves), work.balances)
 
     async def _write(self, name: str, expected: str, *arguments: object) -> bool:

@@ -157,8 +157,8 @@ WITH ours AS (
 ), bet AS (
     UPDATE bets SET status = m.status, result = m.result, payout_minor = m.payout_minor, settled_at = $29,
         settlement_id = $30
-    FROM ours CROSS JOIN unnest($31::uuid[], $32::text[], $33::text[], $34::bigint[])
-        AS m (bet_id, status, result, payout_minor)
+    FROM ours CROSS JOIN unnest($31::uuid[], string_to_array($32, E'\x1f'),
+        string_to_array($33, E'\x1f', E'\x1e'), $34::bigint[]) AS m (bet_id, status, result, payout_minor)
     WHERE bets.bet_id = m.bet_id RETURNING 1
 ), written AS (
     SELECT (SELECT count(*) FROM fact) + (SELECT count(*) FROM transfer) + (SELECT count(*) FROM bet) AS rows,
@@ -208,17 +208,19 @@ SELECT count(*) FROM bets WHERE market_id = $1 AND status IN ('SETTLED', 'VOID')
     AND 1 + crc32(convert_to(user_id, 'UTF8')) % $3::bigint = $4::bigint;
 
 -- name: open_placed
--- Open bets of a shard that a settlement or void has to work, with their wallets: none once it is taken back.
-SELECT b.*, w.balance_minor, w.debt_minor, w.version FROM bets b JOIN wallets w ON w.user_id = b.user_id
-WHERE b.market_id = $1 AND b.status = 'PLACED'
-    AND ($2::timestamptz IS NULL OR b.created_at >= $2) AND ($3::timestamptz IS NULL OR b.created_at < $3)
+-- Open bets of a shard that a settlement or void has to work: none once it is taken back.
+SELECT * FROM bets WHERE market_id = $1 AND status = 'PLACED'
+    AND ($2::timestamptz IS NULL OR created_at >= $2) AND ($3::timestamptz IS NULL OR created_at < $3)
     AND NOT EXISTS (SELECT 1 FROM settlements WHERE settlement_id = $4 AND undone_by IS NOT NULL)
-    AND 1 + crc32(convert_to(b.user_id, 'UTF8')) % $5::bigint = $6::bigint
+    AND 1 + crc32(convert_to(user_id, 'UTF8')) % $5::bigint = $6::bigint
 LIMIT $7;
 
 -- name: open_decided
--- Bets of a shard that a rollback has to work, with their wallets.
-SELECT b.*, w.balance_minor, w.debt_minor, w.version FROM bets b JOIN wallets w ON w.user_id = b.user_id
-WHERE b.market_id = $1 AND b.status IN ('SETTLED', 'VOID') AND b.settlement_id = $2
-    AND 1 + crc32(convert_to(b.user_id, 'UTF8')) % $3::bigint = $4::bigint
+-- Bets of a shard that a rollback has to work.
+SELECT * FROM bets WHERE market_id = $1 AND status IN ('SETTLED', 'VOID') AND settlement_id = $2
+    AND 1 + crc32(convert_to(user_id, 'UTF8')) % $3::bigint = $4::bigint
 LIMIT $5;
+
+-- name: wallets_of
+-- The wallets of some players.
+SELECT user_id, balance_minor, debt_minor, version FROM wallets WHERE user_id = ANY($1::text[]);
