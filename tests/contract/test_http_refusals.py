@@ -10,7 +10,7 @@ from urllib.parse import urlsplit
 import httpx
 import pytest
 
-from tests.callers import PASSWORD, Caller, change_odds, log_in, new_market, new_player
+from tests.callers import PASSWORD, Caller, change_odds, feed_message, log_in, new_market, new_player
 from tests.platforms import OwnPlatform
 from touchline.core.errors import Code
 from touchline.wire.problems_v1 import STATUS_OF_CODE
@@ -255,6 +255,23 @@ def test_a_body_that_is_no_bet_is_malformed(world: World, content: bytes) -> Non
 def test_a_foreign_content_type_is_malformed(world: World) -> None:
     answer = world.player().post("/bets", content=b"stake=1", headers={"Content-Type": "text/plain"})
     assert_refused(answer, Code.MALFORMED, field="Content-Type")
+
+
+def test_a_message_of_the_future_is_refused_with_all_of_its_request(world: World) -> None:
+    player, market = world.player(), world.market()
+    event_id = market.partition(":")[0]
+    prices = [{"selection_id": "home", "odds": "9.00"}]
+    message = feed_message("odds_change", event_id=event_id, market_id=market, selections=prices)
+    for ahead in (timedelta(minutes=6), timedelta(days=900)):
+        at = (datetime.now(UTC) + ahead).isoformat()
+        stop = feed_message("bet_stop", event_id=event_id, market_id=market) | {"occurred_at": at}
+        answer = world.feed.post("/feed/messages", [message, stop])
+        assert_refused(answer, Code.MALFORMED, field="occurred_at", message=2)
+        assert player.get(f"/odds/{market}").json()["odds_version"] == 1
+    soon = {"occurred_at": (datetime.now(UTC) + timedelta(minutes=4)).isoformat()}
+    long_ago = feed_message("alive") | {"occurred_at": "2012-03-01T12:00:00Z"}
+    answer = world.feed.post("/feed/messages", [message | soon, long_ago])
+    assert answer.json() == {"applied": 1, "ignored": 1}, answer.text
 
 
 def test_a_body_beyond_the_maximum_is_refused_before_it_is_read_whole(world: World) -> None:

@@ -3,13 +3,18 @@
 `occurred_at` is the source's time, never ours.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from typing import Final
 
+from touchline.core.errors import Code, Rejection
 from touchline.core.event import EventStatus
 from touchline.core.ids import EventId, MarketId, MessageId, SelectionId
 from touchline.core.market import MarketStatus, SelectionStatus
 from touchline.core.settlement import Results
+
+AHEAD_MAX: Final = timedelta(minutes=5)  # of our clock: until then no later price of the market would stand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,3 +124,15 @@ AnyMessage = (
     | FixtureChange
     | Alive
 )
+
+
+def check_not_ahead(messages: Sequence[AnyMessage], now: datetime) -> None:
+    """Refuse messages of which one occurred more than `AHEAD_MAX` after `now`; how long ago is all the same.
+
+    Raises:
+        Rejection: MALFORMED, naming the message by its place (from 1).
+    """
+    for place, message in enumerate(messages, start=1):
+        if message.occurred_at - now > AHEAD_MAX:
+            what = f"message {place}: occurred_at is more than {AHEAD_MAX // timedelta(minutes=1)} minutes ahead"
+            raise Rejection(Code.MALFORMED, what, field="occurred_at", message=place)

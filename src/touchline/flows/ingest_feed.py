@@ -38,8 +38,10 @@ class FeedIngestion:
         """Apply messages in order; returns how many changed something and how many were ignored.
 
         Raises:
+            Rejection: MALFORMED: one is ahead of our clock; none is applied.
             Outage: those before it are applied; the whole may be sent again.
         """
+        feed.check_not_ahead(messages, self.clock.now())
         applied = 0
         for message in messages:
             applied += await self.apply(message)
