@@ -1,6 +1,7 @@
 """What an HTTP operation is: one row of the table that routing, checking and the OpenAPI document are made of."""
 
-from collections.abc import Awaitable, Callable, Mapping
+import json
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -12,6 +13,7 @@ from touchline.edge.http.platform import Platform
 from touchline.wire.problems_v1 import told
 
 BODY_BYTES_MAX: Final = 16 * 1024
+NAME_SHOWN_MAX: Final = 128
 ANYONE_KNOWN: Final = frozenset(Role)
 PLAYERS: Final = frozenset({Role.PLAYER})
 TRADERS: Final = frozenset({Role.TRADER})
@@ -48,6 +50,7 @@ class Reply:
     cache_control: bytes = b"no-store"
 
 
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 Handler = Callable[[Platform, Call], Awaitable[Reply]]
 AtOnce = Callable[[Platform, str], bytes | None]
 
@@ -110,11 +113,35 @@ class Operation:
         if self.body is bytes:
             return body
         try:
-            return msgspec.json.decode(body, type=self.body)
+            decoded: Any = msgspec.json.decode(body, type=self.body)
+            _check_each_once(body)
+            return decoded
         except msgspec.ValidationError as wrong:
             what, named = told(wrong)
             raise Rejection(Code.MALFORMED, what, **named) from None
-        except (msgspec.DecodeError, UnicodeDecodeError) as wrong:
+        except (msgspec.DecodeError, ValueError) as wrong:
             raise Rejection(Code.MALFORMED, f"the body is no JSON: {wrong}") from None
         except RecursionError:
             raise Rejection(Code.MALFORMED, "the body is nested too deeply") from None
+
+
+def _check_each_once(body: bytes) -> None:
+    """Refuse an object in which a name stands twice, however deep: of two stakes nobody knows which was meant.
+
+    The last is what msgspec takes. Between so many commas there is no room for more members than those that have
+    names of their own; only where there is, in a text or for an object in the object, each name is looked at.
+
+    Raises:
+        Rejection: MALFORMED, naming the field.
+    """
+    if body.count(b",") >= len(_members.decode(body)):
+        json.loads(body, object_pairs_hook=_each_once, parse_int=str, parse_float=str)
+
+
+def _each_once(members: Sequence[tuple[str, object]]) -> None:
+    names: set[str] = set()
+    for name, _ in members:
+        if name in names:
+            shown = name.encode("ascii", "backslashreplace").decode()[:NAME_SHOWN_MAX]
+            raise Rejection(Code.MALFORMED, f"{shown} stands twice in an object", field=shown)
+        names.add(name)
