@@ -107,16 +107,19 @@ class Asked:
         return {**own, **changed, **given}
 
     def _wrong_parameters(self) -> list[str]:
-        own, found = self.scenario.sizes[self.size], []
+        own, full, found = self.scenario.sizes[self.size], self.scenario.sizes["full"], []
         names = [name for name in own if name != "users"]  # which has an option of its own
         for name, text in self.changed.items():
             if name not in names:
                 found.append(f"--parameter {name}: {self.scenario.name} has {', '.join(names)}")
                 continue
             try:
-                read_like(text, own[name])
+                value = read_like(text, own[name])
             except ValueError:
                 found.append(f"--parameter {name}={text}: something like {_told(own[name])}")
+                continue
+            if _is_words(value) and not (set(value) <= set(full[name]) and len(set(value)) == len(value)):
+                found.append(f"--parameter {name}={text}: some of {_told(full[name])}, each once")
         return found
 
 
@@ -134,6 +137,11 @@ def read_like(text: str, own: Any) -> Any:
     if not 0 <= value <= PARAMETER_MAX:
         raise ValueError(text)
     return value
+
+
+def _is_words(value: Any) -> bool:
+    """Tell whether a parameter is a list of names: those that there are, a full run has."""
+    return isinstance(value, list) and isinstance(value[0], str)
 
 
 def _told(value: Any) -> str:
