@@ -12,6 +12,7 @@ import typer
 from rich.console import Console
 from rich.markup import escape
 
+from touchline import __version__
 from touchline.adapters.postgres.books import PostgresBooks
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.migrations import Phase
@@ -48,6 +49,21 @@ _out: Final = Console()
 _err: Final = Console(stderr=True)
 
 DataDir = Annotated[Path | None, typer.Option(help="Where the platform keeps everything.", show_default=False)]
+
+
+def _tell_version(asked: bool) -> None:
+    if asked:
+        _out.print(f"touchline {__version__}", highlight=False)
+        raise typer.Exit
+
+
+@app.callback()
+def touchline(
+    version: Annotated[
+        bool, typer.Option("--version", help="Tell the version.", is_eager=True, callback=_tell_version)
+    ] = False,
+) -> None:
+    """A live sports betting platform."""
 
 
 @app.command()
