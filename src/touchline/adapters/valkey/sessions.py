@@ -45,8 +45,8 @@ class ValkeySessions:
 
     async def admit(self, player_id: PlayerId, bet_key: str, now: datetime) -> Admission:
         """See `ports.SessionCache`."""
-        bet = (player_id, int(now.timestamp() * 1000), bet_key)
-        wait_ms, fast, *session = await self._look(self._admitting.ask(bet))
+        look = self._admitting.ask((player_id, int(now.timestamp() * 1000), bet_key))
+        wait_ms, fast, *session = await self._look(look)
         return Admission(
             retry_after_s=-(-wait_ms // 1000) if wait_ms else None,
             balance=self._balance_of(session),
