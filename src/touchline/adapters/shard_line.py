@@ -32,6 +32,7 @@ DEAD_S: Final = 3.0  # then it is not
 
 _decode_hello: Final = msgspec.msgpack.Decoder(ChallengeV1 | WelcomeV1).decode
 _PING: Final = PingV1()
+_NOBODY: Final = (None, 0.0)
 
 
 class Lost(Exception):
@@ -95,11 +96,13 @@ class Line(asyncio.Protocol):
             for body in self._splitter.feed(data):
                 if self._splitter.bytes_max == FRAME_BYTES_MAX:
                     reply = decode_reply(body)
-                    waits = self._waiting.get(reply.number)
-                    if waits is not None and not waits[0].done():
-                        waits[0].set_result(reply.answer)
+                    future, _ = self._waiting.pop(reply.number, _NOBODY)
+                    if future is not None and not future.done():
+                        future.set_result(reply.answer)
                 else:
                     self._greet(_decode_hello(body))
+            if self._retired and not self._waiting:
+                self.give_up()
         except (Rejection, ValueError):  # what msgspec raises is a ValueError
             self.give_up()
 
@@ -113,6 +116,7 @@ class Line(asyncio.Protocol):
         for number, (future, _) in self._waiting.items():
             if not future.done():
                 future.set_exception(Lost(begun=number <= self._sent))
+        self._waiting.clear()
 
     def pause_writing(self) -> None:
         """See `asyncio.Protocol`."""
@@ -122,8 +126,8 @@ class Line(asyncio.Protocol):
         """See `asyncio.Protocol`."""
         self._full = False
 
-    async def ask(self, call: CallV1, due: float) -> AnswerV1:
-        """Return the answer to `call`.
+    def ask(self, call: CallV1, due: float) -> asyncio.Future[AnswerV1]:
+        """Return what will be the answer to `call`.
 
         Raises:
             Lost: the connection is gone.
@@ -140,12 +144,7 @@ class Line(asyncio.Protocol):
         if self._look is None:
             self._heard_at = self._loop.time()
             self._look = self._loop.call_later(LOOK_S, self._look_for_late)
-        try:
-            return await future
-        finally:
-            del self._waiting[number]
-            if self._retired and not self._waiting:
-                self.give_up()
+        return future
 
     def retire(self) -> None:
         """Close once all that wait are answered; nothing more may be asked."""
@@ -190,9 +189,14 @@ class Line(asyncio.Protocol):
         if not self._waiting:
             return
         now = self._loop.time()
-        for future, due in self._waiting.values():
-            if due <= now and not future.done():
+        late = [number for number, (_, due) in self._waiting.items() if due <= now]
+        for number in late:
+            future, _ = self._waiting.pop(number)
+            if not future.done():
                 future.set_exception(Outage(f"shard {self._wanted[0]}"))
+        if self._retired and not self._waiting:
+            self.give_up()
+            return
         silent_s = now - self._heard_at
         if silent_s >= DEAD_S:
             self.give_up()

@@ -166,8 +166,15 @@ class RemoteLedger:
                 line = self._lines.get(shard)
                 if line is None or line.lost:
                     line = await self._reached(shard, due)
-                answer = await self._ask_once(shard, line, call, due, repeatable)
-                if answer is not None:
+                try:
+                    answer = self._answer(shard, line, await line.ask(call, due))
+                except Outage:
+                    self._doubt(shard, line)
+                    raise
+                except Lost as lost:
+                    if lost.begun and not repeatable:
+                        raise Outage(f"shard {shard}") from None
+                else:
                     return answer
                 if asyncio.get_running_loop().time() + pause_s >= due:
                     raise Outage(f"shard {shard}")
@@ -176,28 +183,21 @@ class RemoteLedger:
         finally:
             self._waiting -= 1
 
-    async def _ask_once(
-        self, shard: int, line: Line, call: CallV1, due: float, repeatable: bool
-    ) -> AnswerV1 | None:
-        """Return the writer's answer, None where it may be asked for again."""
-        try:
-            answer = await line.ask(call, due)
-        except Lost as lost:
-            if lost.begun and not repeatable:
-                raise Outage(f"shard {shard}") from None
-            return None
-        except Outage:
-            self._doubt(shard, line)
-            raise
+    def _answer(self, shard: int, line: Line, answer: AnswerV1) -> AnswerV1:
+        """Return what a `Ledger` can give of what a writer answered.
+
+        Raises:
+            Lost: the writer lost it, or did not begin it: it may be asked for again.
+            Outage, Rejection, Fault: as the writer met it.
+        """
+        if isinstance(answer, PlacedV1):
+            return answer
         if isinstance(answer, NotBegunV1 | LostV1):
             self._doubt(shard, line)
-            if isinstance(answer, LostV1) and not repeatable:
-                raise Outage(f"shard {shard}")
-            return None
+            raise Lost(begun=isinstance(answer, LostV1))
         if isinstance(answer, RejectedV1) and answer.raised:
             raise rejection_from_wire(answer)
         if isinstance(answer, AwayV1):
-            self._doubt(shard, line)
             raise outage_from_wire(answer)
         if isinstance(answer, BrokenV1):
             raise Fault(f"the writer of shard {shard} met a fault, and has it on record")
