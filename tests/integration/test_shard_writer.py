@@ -38,7 +38,7 @@ from touchline.core.errors import Code, Fault, Outage, Rejection
 from touchline.core.facts import shard_of
 from touchline.core.ids import MarketId, PlayerId
 from touchline.flows.local_ledger import LocalLedger
-from touchline.flows.write_shard import ShardWriter
+from touchline.flows.write_shard import CROWD_MIN, ShardWriter
 from touchline.ports import Credentials, Placed
 from touchline.ports.shards import Offered, ShardRecords
 from touchline.runtime.postgres import PostgresServer
@@ -64,7 +64,7 @@ async def taken(stores: Stores, shard: int = 1, shards: int = 2) -> AsyncIterato
 
 
 @asynccontextmanager
-async def ledger_over(stores: Stores, authority: Any = None, **sizes: int) -> AsyncIterator[LocalLedger]:
+async def ledger_over(stores: Stores, authority: Any = None, **sizes: Any) -> AsyncIterator[LocalLedger]:
     """A ledger of one shard."""
     assert stores.dsn is not None
     store = PostgresShard(stores.dsn, 1, 1)
@@ -269,6 +269,17 @@ async def test_more_than_may_wait_are_an_outage_at_once(stores: Stores) -> None:
         gate.set()
         answers = await asyncio.gather(*asked, return_exceptions=True)
     assert 5 <= sum(isinstance(answer, Placed) for answer in answers) <= 8
+
+
+async def test_after_a_crowd_the_next_few_bets_are_recorded_together(stores: Stores) -> None:
+    async with ledger_over(stores, gather_s=1.0) as ledger:
+        crowd = [await request(stores, key=str(n)) for n in range(CROWD_MIN)]
+        first, second = await request(stores, key="first"), await request(stores, key="second")
+        await asyncio.gather(*(ledger.place(one) for one in crowd))
+        waits = ledger.place(first)
+        assert await count(stores, "bets") == CROWD_MIN
+        assert all(isinstance(answer, Placed) for answer in await asyncio.gather(waits, ledger.place(second)))
+        assert ledger._writers[1].batches == 2
 
 
 async def test_bets_go_on_while_settlements_work_waits(stores: Stores) -> None:

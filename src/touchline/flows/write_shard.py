@@ -28,6 +28,8 @@ BATCH_BETS_MAX: Final = 500
 WAITING_MAX: Final = 10_000  # requests of one shard; more are an outage at once
 JOBS_MAX: Final = 1_000  # registrations and settlements' work that wait, likewise
 AHEAD_MIN: Final = 100  # fewer that wait are not decided before what is being recorded is on record
+CROWD_MIN: Final = 10  # after a batch of so many the next one gathers: of a few each bet costs twice as much
+GATHER_S: Final = 0.01  # ... at most so long, and until as many wait as are decided ahead
 TRIES_MAX: Final = 5  # to record what other shards leave less and less room for
 WORK_BETS_MAX: Final = 500  # of a settlement, in one transaction
 TAKEN_AGAIN_AFTER_S: Final = 0.2
@@ -70,6 +72,7 @@ class ShardWriter:
         *,
         batch_bets_max: int = BATCH_BETS_MAX,
         waiting_max: int = WAITING_MAX,
+        gather_s: float = GATHER_S,
     ) -> None:
         self.shard = store.shard
         self.batches = 0  # recorded since this began, and the bets in them
@@ -81,11 +84,13 @@ class ShardWriter:
         self._batch_bets_max = batch_bets_max
         self._ahead_min = min(AHEAD_MIN, batch_bets_max)
         self._waiting_max = waiting_max
+        self._gather_s = gather_s
         self._pace = Pace(WORK_BETS_MAX)
         self._waiting: deque[Asked] = deque()
         self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
         self._in_hand: list[Sequence[Asked]] = []  # no longer waiting, and not answered yet
         self._recording: Recording | None = None
+        self._gathering = False
         self._woken = asyncio.Event()
         self._ours = asyncio.Event()
 
@@ -208,7 +213,8 @@ class ShardWriter:
                 await self._finish(records)
             if self._jobs:
                 await self._do_next(records)
-            if len(self._waiting) >= (1 if self._recording is None else self._ahead_min):
+            enough = 1 if self._recording is None and not self._gathering else self._ahead_min
+            if len(self._waiting) >= enough:
                 await self._next_batch(records)
             elif not self._jobs:
                 await self._woken.wait()
@@ -228,6 +234,9 @@ class ShardWriter:
         """Decide the next requests, and begin to record them once those before are on record."""
         asked = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_bets_max))]
         self._in_hand.append(asked)
+        if len(asked) >= CROWD_MIN and not self._gathering:
+            self._gathering = True
+            asyncio.get_running_loop().call_later(self._gather_s, self._gathered)
         try:
             batch, answers = await self._decide(records, asked, self._recording)
             if not await self._finish(records):  # what it was decided on did not come to be
@@ -239,6 +248,10 @@ class ShardWriter:
         done = asyncio.create_task(self._record(records, asked, batch, answers))
         done.add_done_callback(lambda _: self._woken.set())
         self._recording = Recording(asked, batch, done)
+
+    def _gathered(self) -> None:
+        self._gathering = False
+        self._woken.set()
 
     async def _decide(
         self, records: ShardRecords, asked: Sequence[Asked], recording: Recording | None
