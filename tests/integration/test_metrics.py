@@ -132,6 +132,29 @@ def watching_stream(streaming: OwnPlatform) -> Iterator[Prometheus]:
             yield server
 
 
+@pytest.fixture(scope="module")
+def mitigated(servers_dir: Path) -> Iterator[OwnPlatform]:
+    """A platform with the mitigations that have metrics on the dashboard; polls of a cache read no replica."""
+    folder = servers_dir / "mitigated"
+    folder.mkdir(mode=0o711)
+    settings = {"odds_breaker": "true", "read_replica": "own"}
+    own = OwnPlatform(folder / ".touchline", settings=settings)
+    own.up("--feed", "demo")
+    yield own
+    own.remove()
+
+
+@pytest.fixture(scope="module")
+def watching_mitigated(mitigated: OwnPlatform) -> Iterator[Prometheus]:
+    """A Prometheus that has scraped every part of it a few times."""
+    with httpx.Client(base_url=mitigated.address, timeout=30) as client:
+        player = new_player(client)
+        with prometheus(mitigated.data_dir.parent) as server:
+            wanted = len(targets(mitigated))
+            until([player], lambda: len(server.query("count_over_time(up[1m]) >= 4 and up == 1")) == wanted)
+            yield server
+
+
 def rules_of(server: Prometheus) -> list[dict[str, Any]]:
     """Every rule as the server has it."""
     return [rule for group in server.ask("rules")["groups"] for rule in group["rules"]]
@@ -184,6 +207,13 @@ def test_every_part_of_a_stream_exposes_what_is_documented_and_nothing_else(stre
         assert exposed(address) == documented(role, always + with_stream), part
 
 
+def test_every_part_with_mitigations_exposes_what_is_documented_and_nothing_else(mitigated: OwnPlatform) -> None:
+    always, with_setting, _ = documents()
+    with_setting = re.sub(r"^.*`touchline_odds_cache_.*$", "", with_setting, flags=re.M)
+    for part, (role, address) in targets(mitigated).items():
+        assert exposed(address) == documented(role, always + with_setting), part
+
+
 def documents() -> tuple[str, str, str]:
     """What docs/metrics.md tells of every platform, of some settings, and of `stream`."""
     text = (ROOT / "docs" / "metrics.md").read_text("utf-8")
@@ -232,25 +262,31 @@ def test_a_player_is_one_however_many_pods_hear_of_him(watching: Prometheus, pla
 
 @pytest.mark.parametrize("query", dashboard_queries(), ids=lambda query: query.panel)
 def test_every_query_of_the_dashboard_is_answered(request: pytest.FixtureRequest, query: Query) -> None:
-    server: Prometheus = request.getfixturevalue("watching_stream" if "stream" in query.row else "watching")
+    server: Prometheus = request.getfixturevalue(watching_of(query.row))
     samples = server.query(query.expression)
     assert samples
     for label in re.findall(r"{{(\w+)}}", query.legend):
         assert all(label in sample["metric"] for sample in samples), label
 
 
+def watching_of(row: str) -> str:
+    """The Prometheus that watches a platform which has what a row of the dashboard shows."""
+    if "stream" in row:
+        return "watching_stream"
+    return "watching_mitigated" if "setting" in row else "watching"
+
+
 def test_whatever_rules_and_dashboard_name_is_exposed(
-    watching: Prometheus, watching_stream: Prometheus
+    watching: Prometheus, watching_stream: Prometheus, watching_mitigated: Prometheus
 ) -> None:
+    servers = (watching, watching_stream, watching_mitigated)
     rules = rules_of(watching)
     assert [rule["name"] for rule in rules if rule["health"] != "ok"] == []
     expressions = {rule["query"] for rule in rules} | {query.expression for query in dashboard_queries()}
     wanted = set().union(*map(selectors, expressions))
     assert len(wanted) > 30
-    asked = {selector: watching.query(selector) + watching_stream.query(selector) for selector in wanted}
-    missing = {selector.partition("{")[0] for selector, samples in asked.items() if not samples}
-    _, with_setting, _ = documents()
-    assert missing <= {name for name, *_ in ROW.findall(with_setting)}
+    asked = {selector: [sample for server in servers for sample in server.query(selector)] for selector in wanted}
+    assert [selector for selector, samples in asked.items() if not samples] == []
     for label, selector in set().union(*map(grouped_by, expressions)):
         assert all(label in sample["metric"] for sample in asked[selector]), (label, selector)
 

@@ -4,10 +4,11 @@ import re
 import subprocess
 from pathlib import Path
 
-from tests.prometheus import DEPLOY, program
+from tests.prometheus import DEPLOY, dashboard_queries, program, selectors
 
 RULES = DEPLOY / "prometheus" / "rules.yml"
 ALERTS = re.findall(r"^ +- alert: (\w+)$", RULES.read_text("utf-8"), re.M)
+EXPRESSION = re.compile(r"^ +- alert: (\w+)\n +expr: (?:>-\n)?(.*?)\n +(?:for|labels):", re.M | re.S)
 
 
 def promtool(*arguments: str | Path) -> None:
@@ -36,3 +37,15 @@ def test_every_alert_says_where_to_read_on_and_there_it_is() -> None:
     assert pages == [alert.lower() for alert in ALERTS]
     operations = DEPLOY.parent.joinpath("docs", "operations.md").read_text("utf-8")
     assert re.findall(r"^### (\w+)$", operations, re.M) == ALERTS
+
+
+def test_what_an_alert_is_raised_by_is_on_the_dashboard() -> None:
+    expressions = dict(EXPRESSION.findall(RULES.read_text("utf-8")))
+    assert list(expressions) == ALERTS
+    shown = set().union(*(names_in(query.expression) for query in dashboard_queries()))
+    assert [alert for alert in ALERTS if not names_in(expressions[alert]) & shown] == []
+
+
+def names_in(expression: str) -> set[str]:
+    """The metrics that an expression is made of."""
+    return {selector.partition("{")[0] for selector in selectors(expression)}
