@@ -103,6 +103,21 @@ async def test_deliveries_done_in_another_order_leave_nothing_out(logs: Logs) ->
     assert early is not late
 
 
+async def test_what_a_group_has_not_done_is_counted_whoever_reads(logs: Logs) -> None:
+    watching = logs.open()
+    assert await watching.unread("group") == 0
+    await logs.record(facts(1, 1, 30) + facts(2, 1, 20))
+    assert await watching.unread("group") == 50  # though nobody has read for it yet
+    async with reading(logs.open()) as reader:
+        await reader.until(lambda: len(reader.read) == 50)
+        assert await watching.unread("group") == 0
+        await logs.record(facts(1, 31, 37))
+        while len(reader.read) < 57:
+            await reader.next()  # and it dies before it is done
+    assert await watching.unread("group") == 7
+    assert await watching.unread("another") == 57
+
+
 async def test_done_is_said_twice_without_harm(logs: Logs) -> None:
     await logs.record(facts(1, 1, 5))
     async with reading(logs.open()) as reader:

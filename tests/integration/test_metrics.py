@@ -14,17 +14,20 @@ import pytest
 from prometheus_client.parser import text_string_to_metric_families
 
 from tests.callers import Caller, change_odds, feed_message, log_in, new_market, new_player
-from tests.clock import NOON, HandClock
+from tests.clock import HandClock
 from tests.platforms import OwnPlatform
 from tests.prometheus import Prometheus, Query, dashboard_queries, grouped_by, prometheus, selectors
 from tests.samples import EVENT, MARKET
 from tests.scene import HOME_WINS, Stores, bet_on, open_player, placed, postgres_stores, price, work_all
 from tests.settling_scene import Scene, at_work, settling_scene
+from touchline.adapters.kafka.cluster import Cluster
+from touchline.adapters.kafka.fact_log import KafkaFactLog
 from touchline.adapters.postgres.activity import read_activity
 from touchline.adapters.postgres.database import Database
 from touchline.core.event import EventStatus
 from touchline.core.feed import FixtureChange
 from touchline.core.ids import MarketId, MessageId
+from touchline.edge.metering import LogMeters
 
 ROOT = Path(__file__).parents[2]
 ROW = re.compile(r"^\| `([a-z_]+)` \| (counter|gauge|histogram) \| ([^|]*)\| ([a-z, ]+) \|", re.M)
@@ -354,13 +357,20 @@ async def test_facts_that_wait_for_their_reader_are_counted(database_dsn: str, v
         await scene.stores.trading.settle(MARKET, HOME_WINS)
         async with at_work(scene.settlement):
             await scene.until_worked()
-            await until_unread(scene, 0)
+            await until_all_is_read(scene)
+        await open_player(scene.stores)
+        await scene.three_bets("ann", OTHER_MARKET)
         await scene.stores.trading.settle(OTHER_MARKET, HOME_WINS)
-        assert (await read_activity(scene.database, NOON)).facts_unread == 1
+        away = KafkaFactLog(Cluster("127.0.0.1:1"))
+        meters = LogMeters({("settlement", "kafka"): away, ("settlement", "postgresql"): scene.settlement.log})
+        await meters.refresh()
+        [family] = meters.collect()
+        told = [(sample.labels, sample.value) for sample in family.samples]
+        assert told == [({"reader": "settlement", "log": "postgresql"}, 1)]
         async with at_work(scene.settlement):
-            await until_unread(scene, 0)
+            await until_all_is_read(scene)
 
 
-async def until_unread(scene: Scene, facts: int) -> None:
-    while (await read_activity(scene.database, NOON)).facts_unread != facts:
+async def until_all_is_read(scene: Scene) -> None:
+    while await scene.settlement.log.unread("settlement"):
         await asyncio.sleep(0)

@@ -10,6 +10,9 @@ import pytest
 from tests.callers import change_odds, log_in, new_market, new_player
 from tests.gateways import PATIENCE_S, connected, versions
 from tests.platforms import OwnPlatform
+from touchline.adapters.postgres.database import Database
+from touchline.adapters.postgres.fact_log import PostgresFactLog
+from touchline.core.facts import MARKETS_SHARD
 from touchline.edge.http.sse import PATH
 
 LATER_THAN_ANY_HEARTBEAT_MS = 60_000
@@ -43,6 +46,19 @@ async def test_a_price_a_suspension_and_an_own_bet_are_pushed(
         assert trader.post(f"/trading/markets/{market_id}/suspend").status_code == 200
         (stopped,) = (await client.hears("change"))["markets"]
         assert (stopped["status"], stopped["odds_version"]) == ("suspended", 3)
+
+
+async def test_settlement_reads_decisions_and_no_bets(stream_platform: OwnPlatform, http: httpx.Client) -> None:
+    feed, trader, player = log_in(http, "feed"), log_in(http, "trader"), new_player(http)
+    market_id = new_market(feed)
+    assert player.place(market_id).status_code == 201
+    trader.post(f"/trading/markets/{market_id}/void")
+    database = await Database.connect(stream_platform.instance.postgres)
+    while await PostgresFactLog(database, [MARKETS_SHARD]).unread("settlement"):
+        await asyncio.sleep(0.01)
+    read = await database.fetch("SELECT DISTINCT shard FROM consumers WHERE consumer = 'settlement'")
+    assert [row["shard"] for row in read] == [MARKETS_SHARD]
+    await database.close()
 
 
 async def test_the_cursor_of_a_poll_resumes_the_stream_and_back(

@@ -4,7 +4,7 @@ The whole composition is on this page: which adapter stands behind which port, a
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Callable, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Mapping
 from contextlib import AsyncExitStack, asynccontextmanager
 from dataclasses import dataclass, replace
 from functools import partial
@@ -57,12 +57,13 @@ from touchline.architectures.wiring import (
 )
 from touchline.core.delivery import Board
 from touchline.core.errors import Outage
+from touchline.core.facts import MARKETS_SHARD
 from touchline.edge.garbage import collect_seldom
 from touchline.edge.gateway import STREAM, Gateway
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness
 from touchline.edge.http.sse import EVENTS, SentEvents
-from touchline.edge.metering import ServerMeters, SettlementMeters, ValkeyMeters
+from touchline.edge.metering import LogMeters, ServerMeters, SettlementMeters, ValkeyMeters
 from touchline.edge.push.framing import sent_event, websocket_frame
 from touchline.edge.push.hub import Hub
 from touchline.edge.push.own_bets import OwnBets
@@ -73,9 +74,11 @@ from touchline.flows.carry_over import carried_over
 from touchline.flows.local_ledger import LocalLedger
 from touchline.flows.rebuild_state import keep_snapshots
 from touchline.flows.record_odds import OddsRecording
+from touchline.flows.relay_facts import GROUP as RELAY
 from touchline.flows.relay_facts import FactRelay
 from touchline.flows.serve_board import BoardServing
 from touchline.flows.serve_odds import OddsServing
+from touchline.flows.settle_shards import GROUP as SETTLEMENT
 from touchline.flows.settle_shards import ShardSettlement
 from touchline.flows.write_shard import ShardWriter
 from touchline.ports import MarketStore
@@ -130,9 +133,11 @@ def _platform(settings: Settings, stream: Stream, markets: MarketStore, odds: Od
     return platform_over(settings, stores, stream.around, keys_required=True, looks_early=False)
 
 
-def _log(settings: Settings, database: Database) -> FactLog:
-    """Return the log that consumers read."""
-    return KafkaFactLog(Cluster(settings.kafka)) if settings.kafka else PostgresFactLog(database)
+def _log(settings: Settings, database: Database, shards: Collection[int] | None = None) -> FactLog:
+    """Return the log that consumers read, of `shards` or, with None, of all."""
+    if settings.kafka:
+        return KafkaFactLog(Cluster(settings.kafka), shards)
+    return PostgresFactLog(database, shards)
 
 
 def _writer(settings: Settings, stream: Stream, store: PostgresShard) -> ShardWriter:
@@ -335,15 +340,20 @@ def serve_settlement(settings: Settings, listening: Listening) -> None:
     def works(stream: Stream) -> dict[str, Work]:
         around = stream.around
         settlement_meters = SettlementMeters()
-        reader = "relay" if settings.kafka else "settlement"
-        server_meters = ServerMeters(lambda: read_activity(stream.database, around.clock.now(), reader))
+        log = _log(settings, stream.database, [MARKETS_SHARD])
+        logs = {(SETTLEMENT, "kafka" if settings.kafka else "postgresql"): log}
+        if settings.kafka:
+            logs[RELAY, "postgresql"] = PostgresFactLog(stream.database)
+        log_meters = LogMeters(logs)
+        server_meters = ServerMeters(lambda: read_activity(stream.database, around.clock.now()))
         valkeys = {"sessions": settings.valkey, "odds": settings.odds_valkey}
         valkey_meters = ValkeyMeters(ValkeyServers(valkeys).read)
         around.meters.include(settlement_meters)
         around.meters.include(server_meters, server_meters.refresh)
+        around.meters.include(log_meters, log_meters.refresh)
         around.meters.include(valkey_meters, valkey_meters.refresh)
         settlement = ShardSettlement(
-            _log(settings, stream.database),
+            log,
             stream.ledger,
             PostgresDecisions(stream.database, stream.authority, around.clock),
             PostgresDeadLetters(stream.database),

@@ -7,6 +7,7 @@ rather than told as it was.
 import asyncio
 import re
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from contextlib import suppress
 from datetime import datetime
 from time import monotonic
 from typing import Any, Final, Generic, TypeVar, get_args
@@ -21,6 +22,7 @@ from touchline.core.errors import Outage
 from touchline.core.feed import AnyMessage
 from touchline.core.settlement import Settlement, SettlementKind
 from touchline.ports import Clock
+from touchline.ports.stream import FactLog
 
 SETTLEMENT_SECONDS: Final = (0.1, 0.5, 1.0, 5.0, 15.0, 30.0, 60.0, 120.0, 300.0, 600.0, 1200.0, 3600.0)
 READ_WAIT_S: Final = 0.5
@@ -146,9 +148,29 @@ class ServerMeters(OnScrape[Activity]):
             ("dead_letters", "Settlements that could not be carried out", activity.dead_letters),
         ):
             yield GaugeMetricFamily(f"touchline_{name}", text, value=value)
-        unread = GaugeMetricFamily("touchline_facts_unread", "Facts of the log to be read", labels=["reader"])
-        unread.add_metric([activity.reader], activity.facts_unread)
-        yield unread
+
+
+class LogMeters(OnScrape[Mapping[tuple[str, str], int]]):
+    """How many facts readers have before them, by the reader's group and what holds its log."""
+
+    def __init__(self, logs: Mapping[tuple[str, str], FactLog]) -> None:
+        super().__init__(self._read_all)
+        self._logs = logs
+
+    async def _read_all(self) -> Mapping[tuple[str, str], int]:
+        """Return what can be read: of a log that is away, nothing."""
+        found = {}
+        for (reader, holder), log in self._logs.items():
+            with suppress(Outage):
+                found[reader, holder] = await log.unread(reader)
+        return found
+
+    def collect(self) -> Iterable[Metric]:
+        """Yield what was read last."""
+        family = GaugeMetricFamily("touchline_facts_unread", "Facts to be read", labels=["reader", "log"])
+        for labels, unread in (self._last or {}).items():
+            family.add_metric(labels, unread)
+        yield family
 
 
 class ValkeyMeters(OnScrape[Mapping[str, ValkeyActivity | None]]):

@@ -123,6 +123,9 @@ class FactLog(Protocol):
         or to another.
         """
 
+    async def unread(self, group: str) -> int:
+        """Return how many facts `group` has not done yet; those that the log passes over may be among them."""
+
     def tail(self) -> AsyncIterator[Sequence[Fact]]:
         """Yield what is recorded from now on, to everyone who asks, for ever.
 

@@ -49,6 +49,10 @@ class Cluster:
             **{name.replace("_", "."): value for name, value in more.items()},
         }
 
+    def group_id(self, group: str) -> str:
+        """Return what Kafka knows a group of the topic's consumers by."""
+        return f"{self.topic}.{group}"
+
     def make_topic(self) -> None:
         """Make the topic unless it is there; blocks.
 

@@ -13,6 +13,7 @@ from typing import Final
 
 from confluent_kafka import Consumer, KafkaError, KafkaException, Message, TopicPartition
 
+from touchline.adapters.kafka.backlog import Backlog
 from touchline.adapters.kafka.cluster import REQUEST_TIMEOUT_S, SHARD, Cluster, Thread
 from touchline.adapters.kafka.group import FETCHED_MAX_KIB, GroupConsumer, Partition, Read, poll
 from touchline.core.errors import Outage
@@ -35,6 +36,7 @@ class KafkaFactLog:
         self._cluster = cluster
         self._shards = None if shards is None else {str(shard).encode() for shard in shards}
         self._session_timeout_ms = session_timeout_ms
+        self._backlog = Backlog(cluster)
 
     async def consume(self, group: str) -> AsyncIterator[Delivery]:
         """See `ports.FactLog`. What is delivered together is of one partition."""
@@ -56,12 +58,16 @@ class KafkaFactLog:
         finally:
             await consumer.leave()
 
+    async def unread(self, group: str) -> int:
+        """See `ports.FactLog`. Facts of shards that are not read are counted too, until they are passed over."""
+        return await self._backlog.of(group)
+
     async def tail(self) -> AsyncIterator[Sequence[Fact]]:
         """See `ports.FactLog`."""
         thread, cluster = Thread("kafka tail"), self._cluster
         consumer = Consumer(
             cluster.configuration(
-                group_id=f"{cluster.topic}.tail",  # the client wants one; nothing is committed
+                group_id=cluster.group_id("tail"),  # the client wants one; nothing is committed
                 enable_auto_commit=False,
                 queued_max_messages_kbytes=FETCHED_MAX_KIB,
             )

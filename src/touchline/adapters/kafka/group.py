@@ -66,7 +66,7 @@ class GroupConsumer:
         self._thread = Thread(f"kafka {group}")
         self._consumer = Consumer(
             cluster.configuration(
-                group_id=f"{cluster.topic}.{group}",
+                group_id=cluster.group_id(group),
                 enable_auto_commit=False,
                 auto_offset_reset="earliest",
                 partition_assignment_strategy="cooperative-sticky",

@@ -85,6 +85,12 @@ class MemoryFactLog:
             self._offsets[group, shard] = moved
         self._bell.ring()  # an idle shard can be let go of
 
+    async def unread(self, group: str) -> int:
+        """See `ports.FactLog`."""
+        return sum(
+            len(facts) + 1 - self._offsets.get((group, shard), 1) for shard, facts in self._facts.items()
+        )
+
     async def tail(self) -> AsyncIterator[Sequence[Fact]]:
         """See `ports.FactLog`."""
         places = {shard: len(facts) for shard, facts in self._facts.items()}

@@ -25,21 +25,18 @@ class Activity:
     oldest_s: float
     overdue_s: float
     dead_letters: int = 0  # settlements that could not be carried out
-    facts_unread: int = 0  # in the shards of the log that its reader has begun with
-    reader: str = ""
 
 
-async def read_activity(database: Database, now: datetime, reader: str = "settlement") -> Activity:
-    """Return what goes on, with ages as they are at `now`; `reader` is the log's consumer that is looked at.
+async def read_activity(database: Database, now: datetime) -> Activity:
+    """Return what goes on, with ages as they are at `now`.
 
     Raises:
         Outage: PostgreSQL is away.
     """
     rows = await database.fetch(_QUERIES["connections"])
-    settlement = await database.row(_QUERIES["settlement"], now, now - ENDED_WITHIN, reader)
+    settlement = await database.row(_QUERIES["settlement"], now, now - ENDED_WITHIN)
     return Activity(
         connections=dict.fromkeys(STATES, 0) | {row["state"]: row["connections"] for row in rows},
         connections_max=rows[0]["connections_max"],
-        reader=reader,
         **settlement,
     )

@@ -50,6 +50,11 @@ class PostgresFactLog:
                 if not facts:
                     await listener.next(LOOK_AGAIN_AFTER_S)
 
+    async def unread(self, group: str) -> int:
+        """See `ports.FactLog`. Of shards that are not read none is counted."""
+        shards = None if self._shards is None else list(self._shards)
+        return int(await self._database.value(_QUERIES["unread"], group, shards))
+
     async def tail(self) -> AsyncIterator[Sequence[Fact]]:
         """See `ports.FactLog`."""
         async with listening(self._database.dsn, CHANNEL, Waker) as listener:

@@ -37,3 +37,9 @@ CROSS JOIN LATERAL (
     SELECT * FROM facts WHERE facts.shard = place.shard AND facts.seq >= place.seq ORDER BY facts.seq LIMIT $3
 ) f
 ORDER BY f.shard, f.seq;
+
+-- name: unread
+-- How many facts a group has not done yet, of some shards or, with none named, of all.
+SELECT coalesce(sum(s.next_seq - coalesce(c.next_seq, 1)), 0)::bigint
+FROM shards s LEFT JOIN consumers c ON c.consumer = $1 AND c.shard = s.shard
+WHERE $2::smallint[] IS NULL OR s.shard = ANY ($2);
