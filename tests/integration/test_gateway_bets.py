@@ -10,7 +10,7 @@ import pytest
 import pytest_asyncio
 
 from tests.clock import NOON
-from tests.gateways import Client, Offered, Running, connected, running_gateway
+from tests.gateways import Client, Running, connected
 from tests.samples import ALICE, EVENT, bet
 from touchline.adapters.memory.fact_log import MemoryFactLog
 from touchline.adapters.tokens import Tokens
@@ -63,14 +63,6 @@ class Ledger:
         self._seq += 1
         fact = Fact(shard=1, seq=self._seq, epoch=1, fact_id=uuid4(), recorded_at=NOON, body=body)
         await self.log.publish([fact])
-
-
-@pytest_asyncio.fixture
-async def running() -> AsyncIterator[Running]:
-    offered = Offered()
-    offered.change("m1")
-    async with running_gateway(offered) as one:
-        yield one
 
 
 @pytest_asyncio.fixture

@@ -1,11 +1,9 @@
 """What is no WebSocket, what can not be asked, and what is too much: refused by its code, and nobody else hurt."""
 
 import asyncio
-from collections.abc import AsyncIterator
 
 import msgspec
 import pytest
-import pytest_asyncio
 
 from tests.gateways import (
     BINARY,
@@ -16,11 +14,9 @@ from tests.gateways import (
     PONG,
     TEXT,
     Client,
-    Offered,
     Running,
     connected,
     frame,
-    running_gateway,
     still_lives,
 )
 from touchline.edge.push.connection import FRAMES_AT_ONCE_MAX, PING_AFTER_S, SILENT_S, UNSUBSCRIBED_S
@@ -35,20 +31,6 @@ from touchline.wire.stream_v1 import (
 
 CONTINUATION = 0
 GOOD = b'{"op":"unsubscribe","id":"nothing"}'
-
-
-@pytest_asyncio.fixture
-async def running() -> AsyncIterator[Running]:
-    offered = Offered()
-    offered.change("m1")
-    async with running_gateway(offered) as one:
-        yield one
-
-
-@pytest_asyncio.fixture
-async def client(running: Running) -> AsyncIterator[Client]:
-    async with connected(running.port) as one:
-        yield one
 
 
 @pytest.mark.parametrize(

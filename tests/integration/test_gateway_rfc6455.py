@@ -1,25 +1,21 @@
 """What RFC 6455 asks of a server, frame by frame: a gateway's, directly and through the balancer."""
 
-from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
 
 import pytest
-import pytest_asyncio
 
 from tests.gateways import (
     BINARY,
     CLOSE,
     PONG,
     Client,
-    Offered,
     Running,
     balanced,
     connected,
     frame,
     handshake,
     request,
-    running_gateway,
     still_lives,
 )
 from tests.shared import DATA, shared_json
@@ -32,20 +28,6 @@ def cases() -> list[Any]:
     if not (DATA / CASES).exists():
         return [pytest.param(None, id="absent")]
     return [pytest.param(case, id=case["id"]) for case in shared_json(CASES)["vectors"]]
-
-
-@pytest_asyncio.fixture
-async def running() -> AsyncIterator[Running]:
-    offered = Offered()
-    offered.change("m1")
-    async with running_gateway(offered) as one:
-        yield one
-
-
-@pytest_asyncio.fixture
-async def client(running: Running) -> AsyncIterator[Client]:
-    async with connected(running.port) as one:
-        yield one
 
 
 def payload_of(described: dict[str, Any]) -> bytes:

@@ -45,8 +45,8 @@ class OddsRestoring:
                 await self.refill.put_events(events)
             async for markets in odds_on_record.markets(connection):
                 now = self.clock.now()
-                left = [market.market_id for market, _ in markets if is_for_books(market, now)]
-                kept = [(market, highest) for market, highest in markets if not is_for_books(market, now)]
+                left = {market.market_id for market, _ in markets if is_for_books(market, now)}
+                kept = [(market, highest) for market, highest in markets if market.market_id not in left]
                 await self.refill.put_markets([self._restored(market, highest) for market, highest in kept])
                 await self.refill.put_forgotten(left)
             await self.refill.begin()

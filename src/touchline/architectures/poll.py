@@ -18,7 +18,6 @@ from touchline.adapters.postgres.bets import PostgresBets
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.migrations import migrate
 from touchline.adapters.postgres.shard_directory import has_facts
-from touchline.adapters.valkey.activity import ValkeyServers
 from touchline.architectures.ladder import connect, odds_stores
 from touchline.architectures.parts import Listening, Serve
 from touchline.architectures.settings import Settings, SettingsWrong
@@ -33,10 +32,11 @@ from touchline.architectures.wiring import (
     serve_process,
     sessions_of,
     watch,
+    watch_valkeys,
 )
 from touchline.core.errors import Outage
 from touchline.edge.http.platform import Platform
-from touchline.edge.metering import FeedMeters, ServerMeters, SettlementMeters, ValkeyMeters
+from touchline.edge.metering import FeedMeters, ServerMeters, SettlementMeters
 from touchline.edge.serving import Work
 from touchline.edge.workers import forget_old_messages, ingest
 from touchline.flows.settle_market import SET_OF_BETS_MAX, SettlementWork
@@ -142,10 +142,9 @@ def serve_settlement(settings: Settings, listening: Listening) -> None:
 
     def works(poll: Poll) -> dict[str, Work]:
         platform = poll.platform
-        valkey_meters = ValkeyMeters(ValkeyServers({"sessions": settings.valkey}).read)
         platform.meters.include(poll.settlement_meters)
         platform.meters.include(poll.server_meters, poll.server_meters.refresh)
-        platform.meters.include(valkey_meters, valkey_meters.refresh)
+        watch_valkeys(platform.meters, {"sessions": settings.valkey})
         return {
             "settlement": poll.settlement_work.run,
             "forgetting": lambda: forget_old_messages(platform.markets, platform.clock),

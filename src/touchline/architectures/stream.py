@@ -33,7 +33,6 @@ from touchline.adapters.postgres.odds_history import PostgresOddsBooks
 from touchline.adapters.postgres.shard_directory import writers_at
 from touchline.adapters.postgres.shards import PostgresShard
 from touchline.adapters.shards import RemoteLedger
-from touchline.adapters.valkey.activity import ValkeyServers
 from touchline.adapters.valkey.history import ValkeyHistory
 from touchline.adapters.valkey.markets import ValkeyMarkets
 from touchline.adapters.valkey.refill import ValkeyRefill
@@ -54,6 +53,7 @@ from touchline.architectures.wiring import (
     serve_process,
     sessions_of,
     watch,
+    watch_valkeys,
 )
 from touchline.core.delivery import Board
 from touchline.core.errors import Outage
@@ -63,7 +63,7 @@ from touchline.edge.gateway import STREAM, Gateway
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness
 from touchline.edge.http.sse import EVENTS, SentEvents
-from touchline.edge.metering import LogMeters, ServerMeters, SettlementMeters, ValkeyMeters
+from touchline.edge.metering import LogMeters, ServerMeters, SettlementMeters
 from touchline.edge.push.framing import sent_event, websocket_frame
 from touchline.edge.push.hub import Hub
 from touchline.edge.push.own_bets import OwnBets
@@ -346,12 +346,10 @@ def serve_settlement(settings: Settings, listening: Listening) -> None:
             logs[RELAY, "postgresql"] = PostgresFactLog(stream.database)
         log_meters = LogMeters(logs)
         server_meters = ServerMeters(lambda: read_activity(stream.database, around.clock.now()))
-        valkeys = {"sessions": settings.valkey, "odds": settings.odds_valkey}
-        valkey_meters = ValkeyMeters(ValkeyServers(valkeys).read)
         around.meters.include(settlement_meters)
         around.meters.include(server_meters, server_meters.refresh)
         around.meters.include(log_meters, log_meters.refresh)
-        around.meters.include(valkey_meters, valkey_meters.refresh)
+        watch_valkeys(around.meters, {"sessions": settings.valkey, "odds": settings.odds_valkey})
         settlement = ShardSettlement(
             log,
             stream.ledger,

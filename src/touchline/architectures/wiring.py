@@ -1,7 +1,7 @@
 """What every architecture is wired of alike, over whichever stores it picks."""
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import timedelta
 from fractions import Fraction
@@ -11,6 +11,7 @@ from touchline.adapters.passwords import Passwords
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.system import SystemChance, SystemClock
 from touchline.adapters.tokens import Tokens
+from touchline.adapters.valkey.activity import ValkeyServers
 from touchline.adapters.valkey.presence import ValkeyPresence
 from touchline.adapters.valkey.sessions import ValkeySessions
 from touchline.architectures.demo import open_demo_accounts
@@ -25,7 +26,7 @@ from touchline.edge.http.operations import Operation
 from touchline.edge.http.pages import pages
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness, service_operations
-from touchline.edge.metering import FeedMeters
+from touchline.edge.metering import FeedMeters, ValkeyMeters
 from touchline.edge.serving import Work, serve
 from touchline.edge.workers import count_players, hear_revocations
 from touchline.flows.ingest_feed import FeedIngestion
@@ -146,6 +147,12 @@ def watch(meters: Meters, settings: Settings, database: Database, sessions: Valk
     meters.watch("counter", "touchline_session_hits", "Balances found in the session", lambda: sessions.hits)
     meters.watch("counter", "touchline_session_misses", "Balances not in the session", lambda: sessions.misses)
     meters.watch("counter", "touchline_session_outages", "Looks it did not answer", lambda: sessions.outages)
+
+
+def watch_valkeys(meters: Meters, urls: Mapping[str, str]) -> None:
+    """Expose what each Valkey says of itself; `urls` are by what it is for."""
+    told = ValkeyMeters(ValkeyServers(urls).read)
+    meters.include(told, told.refresh)
 
 
 async def open_and_warm(settings: Settings, platform: Platform, passwords: Passwords) -> None:

@@ -5,7 +5,7 @@ name of, so that whoever asks for it looks there.
 """
 
 import secrets
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from typing import Final
 
 from touchline.adapters.valkey import records
@@ -74,7 +74,7 @@ class ValkeyRefill:
             args += [records.MARKET, market.market_id, mark, body, index, market.event_id, int(changed)]
         await self._refill([], args)
 
-    async def put_forgotten(self, market_ids: Sequence[MarketId]) -> None:
+    async def put_forgotten(self, market_ids: Collection[MarketId]) -> None:
         """Put the names of markets that the books alone hold."""
         if market_ids:
             await self._valkey.call("SADD", records.FORGOTTEN, *market_ids)
