@@ -10,7 +10,7 @@ import pytest_asyncio
 import redis.asyncio as redis
 
 from tests.clock import HandClock
-from tests.samples import HOME
+from tests.samples import EVENT, HOME
 from tests.scene import AWAY_WINS, HOME_WINS, Stores, balance_of, bet_on, open_player, place, placed, price
 from tests.settling_scene import Scene, at_work, settling_scene
 from tests.stream_scene import TIMEOUT_MS, recording
@@ -26,8 +26,10 @@ from touchline.adapters.valkey.refill import ValkeyRefill
 from touchline.adapters.valkey.stream import ValkeyOddsStream
 from touchline.core.delivery import DECIDED_KEPT, Board
 from touchline.core.errors import Code, Outage, Rejection
-from touchline.core.ids import MarketId, PlayerId
-from touchline.core.market import MarketStatus
+from touchline.core.event import Event, EventStatus
+from touchline.core.ids import EventId, MarketId, PlayerId
+from touchline.core.market import Market, MarketStatus
+from touchline.flows.serve_board import BoardServing
 from touchline.ports import Placed
 
 OLD, OPEN, NEW = MarketId("old"), MarketId("open"), MarketId("new")
@@ -211,6 +213,39 @@ async def test_a_board_drops_it_too_and_polls_are_answered_all_the_same(world: F
         following.cancel()
         await asyncio.gather(following, return_exceptions=True)
         await stream.close()
+
+
+async def test_an_event_that_has_ended_is_shown_with_it(
+    world: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    books = PostgresMarkets(world.forgetting.database, world.clock)
+    stream = ValkeyOddsStream(world.scene.valkey_url, TIMEOUT_MS)
+    markets = BoardMarkets(Board(), stream, world.markets, world.clock)
+    serving = BoardServing(markets, markets, books)
+    await forgotten(world)
+    assert of_event(await serving.event(EVENT)) == [OPEN]  # it goes on: no poll of it reaches the books
+    old = await world.markets.get(OLD)
+    assert await world.markets.change_event(EVENT, lambda event: replace(event, status=EventStatus.ENDED))
+    ended = await serving.event(EVENT)
+    assert of_event(ended) == [OLD, OPEN]
+    assert old in ended[1]
+    await world.stores.trading.void(OPEN)  # what is at hand is later than what is on record
+    assert [market.status.value for market in (await serving.event(EVENT))[1]] == ["settled", "void"]
+
+    async def away(_books: PostgresMarkets, _event_id: EventId) -> None:
+        raise Outage("PostgreSQL")
+
+    async def frozen(_books: PostgresMarkets, _event_id: EventId) -> None:
+        await asyncio.Event().wait()
+
+    monkeypatch.setattr("touchline.flows.serve_board.BOOKS_WAIT_S", 0.01)
+    for books_event in (away, frozen):
+        monkeypatch.setattr(PostgresMarkets, "event", books_event)
+        assert of_event(await serving.event(EVENT)) == [OPEN]
+
+
+def of_event(shown: tuple[Event, list[Market]]) -> list[MarketId]:
+    return [market.market_id for market in shown[1]]
 
 
 async def test_a_start_finds_nothing_lost_and_what_is_lost_comes_back_without_it(world: Forgetful) -> None:

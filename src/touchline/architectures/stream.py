@@ -207,7 +207,8 @@ async def _serve_pod(settings: Settings, listening: Listening) -> None:
         hub = Hub(Board(), around.clock, sent_event)
         markets = BoardMarkets(Board(), hub.overheard(odds), stream.authority, around.clock)
         odds.early = markets.show_early
-        platform = _platform(settings, stream, markets, BoardServing(markets, markets))
+        books = PostgresMarkets(stream.database, around.clock)
+        platform = _platform(settings, stream, markets, BoardServing(markets, markets, books))
         works = {**pod_works(settings, platform, around.feed_meters), "odds": markets.follow}
 
         def with_events(application: Any, readiness: Readiness) -> SentEvents:
