@@ -32,7 +32,7 @@ from touchline.core.settlement import ROLLBACKS, BetMove, Plan, Settlement, carr
 from touchline.ports import Balance, Worked
 
 SETTLEMENTS_SHOWN_MAX: Final = 100
-WRITTEN_AT_ONCE: Final = 100  # bets in one statement, while the next are decided
+WRITTEN_FIRST: Final = 20  # bets, which PostgreSQL idles until they are decided; then twice as many a statement
 LOOK_AGAIN_AFTER_S: Final = 2.0
 _QUERIES: Final = Queries("settlements.sql")
 
@@ -163,10 +163,11 @@ class _Work:
         self._wallets: dict[PlayerId, Wallet] = {}
         self._currency = ""
         self._bets = 0
+        self._at_once = WRITTEN_FIRST
         self.changed: dict[PlayerId, Wallet] = {}  # by the moves that `next` returned last
 
     def next(self) -> list[BetMove]:
-        """Return what becomes of the next bets that are still to be worked, at most `WRITTEN_AT_ONCE`."""
+        """Return what becomes of the next bets that are still to be worked, as many as one statement writes."""
         moves: list[BetMove] = []
         self.changed = {}
         for row in self._rows:
@@ -179,8 +180,9 @@ class _Work:
             if after != before:
                 self.changed[bet.player_id] = after
             moves.append(move)
-            if len(moves) == WRITTEN_AT_ONCE:
+            if len(moves) == self._at_once:
                 break
+        self._at_once *= 2  # a bet takes PostgreSQL twice as long as deciding it does
         if moves:
             self._bets += len(moves)
             self._currency = moves[0].before.currency  # every wallet's
