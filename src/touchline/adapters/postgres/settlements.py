@@ -109,7 +109,8 @@ class PostgresSettlements:
         """See `ports.SettlementStore`."""
         async with self._database.transaction() as connection:
             rows = await connection.fetch(_QUERIES["lock_bets"], bet_ids, settlement.settlement_id)
-            work = _Work(settlement, rows, at)
+            place = {bet_id: n for n, bet_id in enumerate(bet_ids)}  # what a player owes may depend on their order
+            work = _Work(settlement, sorted(rows, key=lambda row: place[row["bet_id"]]), at)
             written: list[Any] = []
             writing: asyncio.Task[list[Any]] | None = None
             try:

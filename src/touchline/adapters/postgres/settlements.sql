@@ -52,12 +52,11 @@ SELECT bet_id FROM bets WHERE market_id = $1 AND status IN ('SETTLED', 'VOID') A
 ORDER BY user_id LIMIT $3;
 
 -- name: lock_bets
--- Some bets, their wallets and their settlement, locked until the transaction ends, in the order in which they are
--- asked for: no rollback is decided meanwhile. The settlement is locked first, so that of two workers one waits here
--- and holds nothing.
-SELECT b.*, w.balance_minor, w.debt_minor, s.undone_by FROM unnest($1::uuid[]) WITH ORDINALITY AS asked (bet_id, n)
-JOIN bets b USING (bet_id) JOIN wallets w USING (user_id) JOIN settlements s ON s.settlement_id = $2
-ORDER BY asked.n FOR NO KEY UPDATE OF s, b, w;
+-- Some bets, their wallets and their settlement, locked until the transaction ends: no rollback is decided
+-- meanwhile. The settlement is locked first, so that of two workers one waits here and holds nothing.
+SELECT b.*, w.balance_minor, w.debt_minor, s.undone_by FROM bets b
+JOIN wallets w USING (user_id) JOIN settlements s ON s.settlement_id = $2
+WHERE b.bet_id = ANY($1::uuid[]) FOR NO KEY UPDATE OF s, b, w;
 
 -- name: record_moves
 -- Worked bets: bets, wallets, transfers, exposures and progress in one statement. Texts come joined: that is the
