@@ -12,6 +12,7 @@ from urllib.parse import urlsplit
 import msgspec
 import pytest
 import pytest_asyncio
+import redis.asyncio as redis
 
 from tests.clock import NOON, HandClock
 from tests.samples import EVENT, HOME, MARKET
@@ -19,6 +20,7 @@ from tests.scene import HOME_WINS, Stores, memory_stores, price
 from tests.stream_scene import TIMEOUT_MS, SettlementsElsewhere
 from touchline.adapters import board_markets as module
 from touchline.adapters.board_markets import BoardMarkets
+from touchline.adapters.memory.meters import MemoryMeter
 from touchline.adapters.memory.tables import Tables
 from touchline.adapters.valkey import records
 from touchline.adapters.valkey.markets import ValkeyMarkets
@@ -26,7 +28,9 @@ from touchline.adapters.valkey.stream import ValkeyOddsStream
 from touchline.core.delivery import Board
 from touchline.core.errors import Outage
 from touchline.core.event import Event, EventStatus
-from touchline.core.ids import EventId, MarketId
+from touchline.core.feed import OddsChange, PricedSelection
+from touchline.core.ids import EventId, MarketId, MessageId
+from touchline.flows.ingest_feed import FeedIngestion
 from touchline.runtime.valkey import ValkeyServer
 from touchline.wire.odds_v1 import ChangesV1, EventsV1, MarketV1, event_to_wire, market_to_wire
 
@@ -131,6 +135,33 @@ async def test_a_change_is_on_its_way_to_every_follower_before_it_is_answered(
             await pod.markets.change_event(EVENT, lambda _, event=event: event)  # type: ignore[misc]  # bound at once
             for follower in followers:
                 assert f"{n}:00".encode() in follower.recv(65_536)  # what is not there yet raises
+
+
+async def test_messages_of_one_request_wait_for_the_board_together(pod: Pod, valkey_url: str) -> None:
+    clock = pod.stores.clock
+    feed = FeedIngestion(pod.authority, pod.stores.settlements, clock, MemoryMeter(), pod.markets.shown)
+    names = [MarketId(f"m{n}") for n in range(50)]
+    messages = [
+        OddsChange(
+            message_id=MessageId(name),
+            occurred_at=clock.now(),
+            event_id=EVENT,
+            market_id=name,
+            selections=(PricedSelection(selection_id=HOME, odds_milli=2_000),),
+        )
+        for name in names
+    ]
+    client = redis.from_url(valkey_url)
+    pings = await pings_of(client)
+    assert await feed.apply_all(messages) == (50, 0)
+    assert all(pod.markets.held_body(name) for name in names)
+    assert await pings_of(client) - pings < 25  # ours, and those by which followers see that the server lives
+    await client.aclose()
+
+
+async def pings_of(client: "redis.Redis") -> int:
+    told = await client.info("commandstats")
+    return int(told["cmdstat_ping"]["calls"]) if "cmdstat_ping" in told else 0
 
 
 async def test_a_page_of_changes_goes_on_where_it_ends(pod: Pod, monkeypatch: pytest.MonkeyPatch) -> None:

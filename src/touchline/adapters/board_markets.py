@@ -276,7 +276,7 @@ class BoardMarkets:
     ) -> Market | None:
         """See `ports.MarketStore`; returns once reads here show the change, or ask the authority."""
         changed = await self._authority.change_market(market_id, event_id, change, message_id)
-        await self._see(self._authority.written)
+        await self.shown()
         return changed
 
     async def change_event(
@@ -284,12 +284,12 @@ class BoardMarkets:
     ) -> bool:
         """See `ports.MarketStore`; returns once reads here show the change, or ask the authority."""
         changed = await self._authority.change_event(event_id, change, message_id)
-        await self._see(self._authority.written)
+        await self.shown()
         return changed
 
-    async def _see(self, written: tuple[str, int]) -> None:
-        """Wait for the board to show what was written; beyond `OWN_CHANGE_S` it is owed."""
-        epoch, cursor = written
+    async def shown(self) -> None:
+        """Wait for the board to show what was changed through the authority; beyond `OWN_CHANGE_S` it is owed."""
+        epoch, cursor = self._authority.written
         board = self._board
         try:
             async with asyncio.timeout(OWN_CHANGE_S):

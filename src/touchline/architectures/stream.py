@@ -71,6 +71,7 @@ from touchline.edge.serving import Work
 from touchline.edge.shard_server import ShardServer
 from touchline.edge.workers import forget_old_messages, hear_revocations, ingest
 from touchline.flows.carry_over import carried_over
+from touchline.flows.ingest_feed import FeedIngestion
 from touchline.flows.local_ledger import LocalLedger
 from touchline.flows.rebuild_state import keep_snapshots
 from touchline.flows.record_odds import OddsRecording
@@ -209,6 +210,10 @@ async def _serve_pod(settings: Settings, listening: Listening) -> None:
         odds.early = markets.show_early
         books = PostgresMarkets(stream.database, around.clock)
         platform = _platform(settings, stream, markets, BoardServing(markets, markets, books))
+        decisions = PostgresDecisions(stream.database, stream.authority, around.clock)
+        # Messages of one request wait for the board together.
+        feed = FeedIngestion(stream.authority, decisions, around.clock, around.feed_meters, markets.shown)
+        platform = replace(platform, feed=feed)
         works = {**pod_works(settings, platform, around.feed_meters), "odds": markets.follow}
 
         def with_events(application: Any, readiness: Readiness) -> SentEvents:

@@ -4,7 +4,7 @@ Invariant: a message and its effect go on record in one step, or the effect is s
 nothing and the message goes on record after it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
 
 from touchline.core import feed
@@ -25,14 +25,19 @@ from touchline.core.settlement import (
 from touchline.ports import Clock, FeedMeter, MarketStore, SettlementStore
 
 
+async def at_once() -> None:
+    """Have what was changed shown by a store that shows each change as it is made."""
+
+
 @dataclass(frozen=True, slots=True)
 class FeedIngestion:
-    """What a feed says, done."""
+    """What a feed says, done; `shown` returns once reads in this process show what was changed until then."""
 
     markets: MarketStore
     settlements: SettlementStore
     clock: Clock
     meter: FeedMeter
+    shown: Callable[[], Awaitable[None]] = at_once
 
     async def apply_all(self, messages: Sequence[feed.AnyMessage]) -> tuple[int, int]:
         """Apply messages in order; returns how many changed something and how many were ignored.
@@ -45,6 +50,7 @@ class FeedIngestion:
         applied = 0
         for message in messages:
             applied += await self.apply(message)
+        await self.shown()
         return applied, len(messages) - applied
 
     async def apply(self, message: feed.AnyMessage) -> bool:
