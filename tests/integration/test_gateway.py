@@ -249,6 +249,19 @@ async def test_a_gateway_goes_even_if_a_client_does_not_answer(monkeypatch: pyte
         assert running.gateway.connections == 0
 
 
+async def test_a_gateway_that_has_waited_long_enough_goes_as_it_was_told_to(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setattr("touchline.edge.gateway.CLOSING_S", 0.0)  # and none of its connections knows
+    async with running_gateway(offered("m1")) as running, connected(running.port) as client:
+        client.subscribe(markets=["m1"])
+        await client.hears("image")
+        running.serving.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await running.serving
+        assert running.gateway.port == 0
+
+
 async def test_the_board_of_a_gateway_can_be_kept_beside_another_follower(running_board: Board) -> None:
     assert running_board.cursor == 2
 

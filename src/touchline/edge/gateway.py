@@ -10,6 +10,7 @@ import re
 import resource
 import socket
 from collections.abc import Mapping
+from contextlib import suppress
 from typing import Final
 
 from picows import (
@@ -174,8 +175,9 @@ class Gateway:
             connection.close(WSCloseCode.GOING_AWAY, "the gateway stops: connect again and resume")
         if self._connections:
             self._empty.clear()
-            async with asyncio.timeout(2 * CLOSING_S):  # each ends its connection itself after `CLOSING_S`
-                await self._empty.wait()
+            with suppress(TimeoutError):  # each ends its connection itself after `CLOSING_S`
+                async with asyncio.timeout(2 * CLOSING_S):
+                    await self._empty.wait()
 
 
 def _is_handshake(headers: Mapping[str, str]) -> bool:
