@@ -201,6 +201,32 @@ async def test_a_consumer_that_works_for_long_keeps_its_place(cluster: Cluster, 
     assert places(reader.read, 1) == list(range(1, 8_002))
 
 
+async def test_what_waits_is_counted_again_once_a_broker_is_back(servers_dir: Path) -> None:
+    server = KafkaServer(servers_dir / f"kafka-{uuid4().hex}", broker_jars())
+    await server.start()
+    cluster = Cluster(server.address, partitions=4)
+    publisher, watching = KafkaPublisher(cluster), log_of(cluster)
+    await publisher.publish(facts(1, 1, 7))
+    assert await counted(watching) == 7
+    await server.kill()
+    for _ in range(5):
+        with pytest.raises(Outage):
+            await watching.unread("group")
+    await server.start()
+    assert await counted(watching) == 7
+    await publisher.close()
+    await server.stop()
+
+
+async def counted(log: KafkaFactLog) -> int:
+    """Facts that wait for the group, once a broker tells."""
+    while True:
+        try:
+            return await log.unread("group")
+        except Outage:
+            await asyncio.sleep(0.1)
+
+
 async def test_a_broker_that_is_away_is_an_outage() -> None:
     cluster = Cluster("127.0.0.1:1")
     publisher = KafkaPublisher(cluster, timeout_s=0.5)

@@ -1,47 +1,43 @@
 """How far a group of consumers is behind the end of the topic.
 
-Invariant: it is asked of the brokers, not of the group's consumers, so that it is told of one that hangs and of a
-group that has none.
+Invariant: it is asked of the brokers by one who does not join the group, so that it is told of a consumer that
+hangs, and of a group that has none.
 """
 
 from typing import Final
 
-from confluent_kafka import ConsumerGroupTopicPartitions, TopicPartition
-from confluent_kafka.admin import AdminClient
-from confluent_kafka.admin._listoffsets import OffsetSpec
+from confluent_kafka import Consumer, TopicPartition
 
 from touchline.adapters.kafka.cluster import Cluster, Thread
 
-ANSWER_TIMEOUT_S: Final = 0.25  # of each of three questions: whoever watches does not wait for long
+ANSWER_TIMEOUT_S: Final = 0.25  # of each question: whoever watches does not wait for long
 
 
 class Backlog:
     """What a group has before it in a cluster's topic."""
 
-    def __init__(self, cluster: Cluster) -> None:
-        self._cluster = cluster
-        self._thread: Thread | None = None
-        self._admin: AdminClient | None = None
+    def __init__(self, cluster: Cluster, group: str) -> None:
+        self._topic = cluster.topic
+        self._thread = Thread(f"kafka backlog {group}")
+        # Not by an admin client, which ends the whole process where it is asked while no broker is there (2.16).
+        configuration = cluster.configuration(group_id=cluster.group_id(group), enable_auto_commit=False)
+        self._asking = Consumer(configuration)
 
-    async def of(self, group: str) -> int:
+    async def count(self) -> int:
         """Return how many messages the group has not committed, in all partitions.
 
         Raises:
             Outage: no broker answers in time.
         """
-        self._thread = self._thread or Thread("kafka backlog")
-        return await self._thread.call(self._behind, self._cluster.group_id(group))
+        return await self._thread.call(self._count)
 
-    def _behind(self, group_id: str) -> int:
-        admin = self._admin = self._admin or AdminClient(self._cluster.configuration())
-        topic = self._cluster.topic
-        numbers = admin.list_topics(topic, timeout=ANSWER_TIMEOUT_S).topics[topic].partitions
-        if not numbers:
+    def _count(self) -> int:
+        numbers = self._asking.list_topics(self._topic, ANSWER_TIMEOUT_S).topics[self._topic].partitions
+        places = [TopicPartition(self._topic, number) for number in numbers]
+        if not places:
             return 0  # there is no topic yet
-        latest = OffsetSpec.latest()  # type: ignore[no-untyped-call]  # the client has no types for it
-        asked = {TopicPartition(topic, number): latest for number in numbers}
-        ends = admin.list_offsets(asked, request_timeout=ANSWER_TIMEOUT_S)
-        groups = [ConsumerGroupTopicPartitions(group_id)]
-        told = admin.list_consumer_group_offsets(groups, request_timeout=ANSWER_TIMEOUT_S)[group_id].result()
-        done = {each.partition: each.offset for each in told.topic_partitions or () if each.topic == topic}
-        return sum(end.result().offset - max(0, done.get(place.partition, 0)) for place, end in ends.items())
+        return sum(map(self._behind, self._asking.committed(places, ANSWER_TIMEOUT_S)))
+
+    def _behind(self, done: TopicPartition) -> int:
+        _, end = self._asking.get_watermark_offsets(done, ANSWER_TIMEOUT_S)
+        return int(end - max(0, done.offset))  # below 0 where nothing was committed yet

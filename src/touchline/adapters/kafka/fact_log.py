@@ -36,7 +36,7 @@ class KafkaFactLog:
         self._cluster = cluster
         self._shards = None if shards is None else {str(shard).encode() for shard in shards}
         self._session_timeout_ms = session_timeout_ms
-        self._backlog = Backlog(cluster)
+        self._backlogs: dict[str, Backlog] = {}
 
     async def consume(self, group: str) -> AsyncIterator[Delivery]:
         """See `ports.FactLog`. What is delivered together is of one partition."""
@@ -60,7 +60,9 @@ class KafkaFactLog:
 
     async def unread(self, group: str) -> int:
         """See `ports.FactLog`. Facts of shards that are not read are counted too, until they are passed over."""
-        return await self._backlog.of(group)
+        if group not in self._backlogs:
+            self._backlogs[group] = Backlog(self._cluster, group)
+        return await self._backlogs[group].count()
 
     async def tail(self) -> AsyncIterator[Sequence[Fact]]:
         """See `ports.FactLog`."""
