@@ -1,8 +1,9 @@
 """P6: 50,000 open bets settled while their players go on betting, beside one set-based statement over as many.
 
 Both architectures: V0 as the ladder's `settlement=set`, V1 from the log by its shards' writers in this process;
-each from the request to the last bet. The statement writes the same bets, transfers, wallets and exposures, with
-no rule, no fact, and nobody beside it.
+each from the request to the last bet. The statement writes the same rows under the same indexes (bets,
+two transfers of each, wallets, exposures, in V1 a fact of each bet), its foreign keys checked where the platform's
+are, which is in V0, with no rule and nobody beside it.
 """
 
 import argparse
@@ -70,6 +71,7 @@ class Ground:
     settle: Callable[[MarketId], Awaitable[None]]
     place: Callable[[PlaceBet], Awaitable[Placed | Rejection]]
     requests: Iterator[PlaceBet]
+    session: dict[str, str] = field(default_factory=dict)  # what the statement's connection is told
     numbers: "itertools.count[int]" = field(default_factory=lambda: itertools.count(1))
     waits_s: list[float] = field(default_factory=list)
     locks_s: list[float] = field(default_factory=list)
@@ -123,7 +125,7 @@ class Ground:
             connection.terminate()
 
     async def _execute(self, statement: str, *arguments: object) -> None:
-        connection = await asyncpg.connect(self.dsn)
+        connection = await asyncpg.connect(self.dsn, server_settings=self.session)
         try:
             await connection.execute(statement, *arguments)
         finally:
@@ -213,6 +215,7 @@ async def stream_ground(settings: Settings) -> AsyncIterator[Ground]:
         yield Ground(
             dsn=settings.postgres,
             holders=WRITERS,
+            session={"session_replication_role": "replica"},  # as its writers' are
             players=players,
             open=open_one,
             settle=settle,

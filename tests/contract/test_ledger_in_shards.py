@@ -17,7 +17,7 @@ from tests.samples import AWAY, DRAW, HOME
 from tests.scene import AWAY_WINS
 from touchline.core.account import Role
 from touchline.core.bet import Accept, BetStatus, PlaceBet
-from touchline.core.errors import Code, Rejection
+from touchline.core.errors import Code, Fault, Rejection
 from touchline.core.facts import shard_of
 from touchline.core.funds import FundsMoved, MoveFunds
 from touchline.core.ids import BetId, PlayerId
@@ -193,6 +193,24 @@ async def test_a_settlement_is_worked_shard_by_shard_until_nothing_is_left(scene
     assert {bet.status for bet in await scene.world.bets()} == {BetStatus.SETTLED}
     balances = [await scene.world.balance(player) for player in players]
     assert {balance.balance_minor for balance in balances if balance is not None} == {100_000}
+    assert await scene.world.discrepancies() == []
+
+
+async def test_what_could_not_be_worked_is_worked_once_it_can_be(scene: Scene) -> None:
+    market, ann = await scene.world.price(), await scene.world.open_player("ann")
+    shard = shard_of(ann, scene.ledger.shards)
+    for selection in (HOME, DRAW, HOME, DRAW):
+        offered = market.selection(selection)
+        assert offered is not None
+        await placed(scene, bet_on(market, ann, selection_id=selection, odds_milli=offered.odds_milli))
+    settlement = await scene.world.settle()
+    lacking = replace(settlement, results={HOME: settlement.results[HOME]})
+    with pytest.raises(Fault):
+        await work_all(scene, lacking, 1)
+    left = await scene.ledger.to_work(shard, settlement)
+    assert left > 1
+    assert await work_all(scene, settlement) == left
+    assert {bet.status for bet in await scene.world.bets()} == {BetStatus.SETTLED}
     assert await scene.world.discrepancies() == []
 
 

@@ -27,7 +27,7 @@ from touchline.flows.read_balance import keep_balances
 from touchline.ports import Clock, MarketStore, SessionCache, SettlementMeter, SettlementStore
 
 OPEN_BETS_AT_ONCE_MAX: Final = 20_000  # looked up in the order of their players, then worked some at a time
-SET_OF_BETS_MAX: Final = 1_000  # whose locks are held together
+SET_OF_BETS_MAX: Final = 750  # whose locks are held together
 
 Planning = Callable[[Market, Sequence[Settlement]], Plan | Rejection | None]
 
