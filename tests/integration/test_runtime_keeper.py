@@ -6,6 +6,7 @@ import signal
 from pathlib import Path
 
 import asyncpg
+import psutil
 import pytest
 
 from touchline.runtime import process as processes
@@ -13,7 +14,7 @@ from touchline.runtime.accounts import Account, can_reach
 from touchline.runtime.addresses import FIRST_PORT, LAST_PORT, free_port, is_free
 from touchline.runtime.keeper import Kept, Notice, State
 from touchline.runtime.postgres import PostgresServer
-from touchline.runtime.process import Child, PartFailed, Program, ready, same_process, start, trim
+from touchline.runtime.process import Child, PartFailed, Program, ready, same_process, start, to_its_end, trim
 
 NOBODY = Account("nobody", 65_534, 65_534)
 
@@ -131,6 +132,18 @@ async def test_a_child_that_does_not_stop_when_asked_is_killed(tmp_path: Path) -
             await asyncio.sleep(0.01)
     await child.stop()
     assert child.process.returncode == -signal.SIGKILL
+
+
+async def test_a_program_that_is_not_waited_for_any_more_is_ended(tmp_path: Path) -> None:
+    program = Program("sleep", ("/bin/sh", "-c", "echo $$; exec sleep 600"), tmp_path / "log")
+    running = asyncio.create_task(to_its_end(program))
+    async with asyncio.timeout(30):
+        while not program.log.exists() or not program.log.read_bytes():
+            await asyncio.sleep(0.01)
+    running.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await running
+    assert not psutil.pid_exists(int(program.log.read_text("ascii")))
 
 
 async def test_a_full_log_is_moved_aside_while_it_is_written(

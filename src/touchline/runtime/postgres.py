@@ -20,7 +20,7 @@ import psutil
 from touchline.runtime.accounts import can_reach, hand_over, unprivileged
 from touchline.runtime.addresses import LOCALHOST, free_port
 from touchline.runtime.files import copy_tree, write_private
-from touchline.runtime.process import Child, PartFailed, Program, package_folder, ready, start, tail
+from touchline.runtime.process import Child, PartFailed, Program, package_folder, ready, start, tail, to_its_end
 
 NAME: Final = "postgres"
 USER: Final = "touchline"
@@ -121,8 +121,7 @@ class PostgresServer:
         argv = [str(binaries / "initdb"), "-D", str(unfinished), "-U", USER, f"--pwfile={pwfile}"]
         argv += ["--auth=scram-sha-256", "--data-checksums", "--encoding=UTF8", "--locale=C"]
         try:
-            child = await start(self._program(tuple(argv), signal.SIGTERM))
-            if await child.wait() != 0:
+            if await to_its_end(self._program(tuple(argv), signal.SIGTERM)) != 0:
                 raise PartFailed(NAME, "initdb failed", remedy=_initdb_remedy(self.log), log=self.log)
         finally:
             pwfile.unlink()

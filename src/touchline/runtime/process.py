@@ -134,6 +134,20 @@ async def start(program: Program) -> Child:
     return Child(program, process, started_at(process.pid))
 
 
+async def to_its_end(program: Program) -> int:
+    """Run a program to its end and return its exit status; whoever gives up waiting ends it.
+
+    Raises:
+        PartFailed: it can't be run at all.
+    """
+    child = await start(program)
+    try:
+        return await child.wait()
+    except BaseException:
+        await child.stop()
+        raise
+
+
 async def ready(child: Child, answers: Callable[[], Awaitable[bool]], timeout_s: float, remedy: str) -> Child:
     """Return `child` once `answers` says that it serves; a child that does not get there is stopped.
 

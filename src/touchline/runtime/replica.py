@@ -17,7 +17,7 @@ import asyncpg
 from touchline.runtime.accounts import hand_over
 from touchline.runtime.addresses import LOCALHOST
 from touchline.runtime.postgres import CONNECT_TIMEOUT_S, USER, PostgresServer
-from touchline.runtime.process import PartFailed, start
+from touchline.runtime.process import PartFailed, to_its_end
 
 NAME: Final = "replica"
 # Of a primary: how far behind a replica may fall before it has to be copied anew.
@@ -55,11 +55,6 @@ class ReplicaServer(PostgresServer):
         argv += ["--wal-method", "stream", "--checkpoint", "fast", "--no-sync", "--write-recovery-conf"]
         program = self._program(tuple(argv), signal.SIGTERM)
         password = urlsplit(self._primary.dsn).password or ""
-        child = await start(replace(program, environ={**(program.environ or {}), "PGPASSWORD": password}))
-        try:
-            status = await child.wait()
-        except BaseException:
-            await child.stop()
-            raise
-        if status != 0:
+        program = replace(program, environ={**(program.environ or {}), "PGPASSWORD": password})
+        if await to_its_end(program) != 0:
             raise PartFailed(NAME, "the primary could not be copied", remedy=f"see {self.log}", log=self.log)

@@ -14,7 +14,17 @@ from touchline.architectures.parts import PREPARE, Process
 from touchline.architectures.settings import Settings, to_environ
 from touchline.runtime.addresses import free_port
 from touchline.runtime.probes import answers
-from touchline.runtime.process import CannotStart, Child, PartFailed, Program, ending, ready, start, tail
+from touchline.runtime.process import (
+    CannotStart,
+    Child,
+    PartFailed,
+    Program,
+    ending,
+    ready,
+    start,
+    tail,
+    to_its_end,
+)
 
 READY_TIMEOUT_S: Final = 60
 STOP_TIMEOUT_S: Final = 25
@@ -58,12 +68,7 @@ async def prepare(settings: Settings) -> str:
     """
     log = settings.data_dir / "logs" / f"{PREPARE}.log"
     said_before = log.stat().st_size if log.exists() else 0
-    child = await start(_program(Process(PREPARE, PREPARE), settings, log, (0,)))
-    try:
-        status = await child.wait()
-    except BaseException:
-        await child.stop()
-        raise
+    status = await to_its_end(_program(Process(PREPARE, PREPARE), settings, log, (0,)))
     if status == REFUSED:
         raise CannotStart(tail(log).splitlines()[-1])
     if status != 0:
