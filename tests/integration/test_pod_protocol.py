@@ -9,6 +9,7 @@ from uuid import uuid4
 import msgspec
 import pytest
 import pytest_asyncio
+import uvicorn
 
 from tests.clock import HandClock
 from tests.pods import listening, memory_platform, port_of
@@ -52,6 +53,7 @@ class Shelf:
 class Pod:
     """A pod in this process, with its one market and one player."""
 
+    server: uvicorn.Server
     port: int
     shelf: Shelf
     platform: Platform
@@ -112,6 +114,11 @@ async def read_answer(reader: asyncio.StreamReader, bodiless: bool = False) -> A
     return Answer(int(head.split()[1]), headers, body)
 
 
+def workers() -> int:
+    """How many connections have a task that answers them, or waits to."""
+    return sum("PodProtocol._work" in repr(task.get_coro()) for task in asyncio.all_tasks())
+
+
 @pytest_asyncio.fixture
 async def pod() -> AsyncIterator[Pod]:
     clock, tables = HandClock(), Tables()
@@ -122,7 +129,7 @@ async def pod() -> AsyncIterator[Pod]:
     assert isinstance(platform.tokens, Tokens)
     token, _ = platform.tokens.issue(ANN, Role.PLAYER, uuid4(), around.clock.now())
     async with listening(platform, pages()) as server:
-        yield Pod(port_of(server), shelf, platform, token)
+        yield Pod(server, port_of(server), shelf, platform, token)
     around.passwords.close()
 
 
@@ -221,6 +228,47 @@ async def test_a_request_may_come_in_pieces(pod: Pod) -> None:
     pieces = [whole[at : at + 37] for at in range(0, len(whole), 37)]
     answers = await pod.ask(*pieces, answers=3)
     assert [answer.status for answer in answers] == [200, 201, 200]
+
+
+async def test_pages_and_operations_take_turns_on_one_connection(pod: Pod) -> None:
+    page, old = pod.request("GET /"), pod.request("GET /odds/%6Done")
+    sent = [pod.place(), page, pod.place(), old, pod.request("GET /bets#x"), page, pod.place()]
+    for pieces in ([b"".join(sent)], sent):
+        answers = await pod.ask(*pieces, answers=len(sent))
+        assert [answer.status for answer in answers] == [201, 200, 201, 404, 200, 200, 201]
+
+
+async def test_a_bet_is_on_record_though_its_client_has_gone_and_nothing_goes_on_for_him(pod: Pod) -> None:
+    _, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+    writer.write(pod.place() + pod.place()[:-1])
+    await writer.drain()
+    writer.close()
+    async with asyncio.timeout(20):
+        while pod.server.server_state.connections or workers():
+            await asyncio.sleep(0.01)
+    [answer] = await pod.ask(pod.request("GET /bets"))
+    assert len(msgspec.json.decode(answer.body)["bets"]) == 1
+
+
+async def test_a_server_that_stops_answers_what_it_has_begun_and_closes_what_is_idle(pod: Pod) -> None:
+    idle, other = await asyncio.open_connection("127.0.0.1", pod.port)
+    other.write(pod.place())
+    assert await read_answer(idle) is not None
+    reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+    bet = pod.place()
+    writer.write(bet[:-5])
+    async with asyncio.timeout(20):
+        while not pod.server.server_state.tasks:
+            await asyncio.sleep(0.01)
+        pod.server.should_exit = True
+        assert await idle.read() == b""
+        writer.write(bet[-5:])
+        answer = await read_answer(reader)
+        assert answer is not None
+        assert (answer.status, answer.headers["connection"]) == (201, "close")
+        assert await reader.read() == b""
+    other.close()
+    writer.close()
 
 
 async def test_a_body_is_asked_for_where_the_client_waits_for_that(pod: Pod) -> None:

@@ -44,6 +44,7 @@ class HttpApp:
         self._platform = platform
         self._pages = pages
         self._firsts = {operation.path.split("/")[1] for operation in operations}
+        self._plain_firsts = {first.encode() for first in self._firsts}
         self._routes: dict[tuple[int, str], list[tuple[list[str], Operation]]] = {}
         for operation in operations:
             parts = operation.path.split("/")[1:]
@@ -68,6 +69,10 @@ class HttpApp:
         await send({"type": "http.response.start", "status": reply.status, "headers": headers})
         await send({"type": "http.response.body", "body": body})
 
+    def has(self, path: bytes) -> bool:
+        """Tell whether `path`, as it came, is the table's and none of the pages'; not of one that is unusual."""
+        return path[1:].partition(b"/")[0] in self._plain_firsts and b"#" not in path
+
     async def reply(self, scope: Scope, receive: Receive) -> Reply | None:
         """Return the answer to a request, and count it; None: it is for the pages."""
         parts = [_plain(part) for part in scope["raw_path"].partition(b"?")[0].split(b"/")[1:]]
@@ -84,7 +89,7 @@ class HttpApp:
         except Outage as outage:
             reply = _outage(outage)
         except Exception:
-            _log.exception("%s %s failed", scope["method"], scope["path"])
+            _log.exception("%s %s failed", scope["method"], scope["raw_path"].decode("latin-1"))
             reply = _problem(Code.INTERNAL, "something went wrong here, and is on record")
         finally:
             self._working -= 1

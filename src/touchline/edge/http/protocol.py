@@ -1,14 +1,17 @@
 """A pod's end of an HTTP connection: uvicorn's, with a shorter way out for the answers of the table of operations.
 
-Invariant: uvicorn reads every request and keeps the connection's order; what is shorter is only the way back: an
-answer that is whole goes out in one write, and one that is at hand before anything is made to wait for it. Who
-does not read what he asked for is cut off, whatever answers him.
+Invariant: uvicorn reads every request and keeps the connection's order, and one task of the connection's answers
+them. Shorter is the way of a request that came whole, of which nothing is waited for, and the way back: an answer
+goes out in one write, and one that is at hand before anything is made to wait for it. Who does not read what he
+asked for is cut off, whatever answers him.
 """
 
 import asyncio
 import logging
+from collections.abc import Callable
 from typing import Any, Final, cast
 
+from uvicorn._types import HTTPRequestEvent, HTTPScope
 from uvicorn.config import Config
 from uvicorn.protocols.http.httptools_impl import STATUS_LINE, HttpToolsProtocol, RequestResponseCycle
 from uvicorn.server import ServerState
@@ -27,6 +30,32 @@ _AT_HAND: Final = (
 _log = logging.getLogger("touchline.http")
 
 
+class _Whole(RequestResponseCycle):
+    """A request that came whole, in the place of uvicorn's cycle, with only what the table and its answer need."""
+
+    message_event = asyncio.Event()  # nobody waits for it
+    disconnected = response_started = response_complete = waiting_for_100_continue = False
+
+    def __init__(
+        self,
+        method: bytes,
+        path: bytes,
+        query: bytes,
+        headers: list[tuple[bytes, bytes]],
+        keep_alive: bool,
+        on_response: Callable[[], None],
+    ) -> None:
+        asked = {"method": method.decode(), "raw_path": path, "query_string": query, "headers": headers}
+        self.scope = cast(HTTPScope, asked)
+        self.keep_alive = keep_alive
+        self.on_response = on_response
+        self.body = bytearray()
+
+    async def receive(self) -> HTTPRequestEvent:
+        """See the ASGI specification."""
+        return {"type": "http.request", "body": bytes(self.body), "more_body": False}
+
+
 class PodProtocol(HttpToolsProtocol):
     """The protocol of a server whose application is an `HttpApp`."""
 
@@ -41,6 +70,10 @@ class PodProtocol(HttpToolsProtocol):
         self._table = cast(HttpApp, config.app)  # without what uvicorn wraps it in, which only pages need
         self._at_hand = self._table.lanes.answer
         self._is_answered = False
+        self._whole: _Whole | None = None  # whose body has not all come
+        self._due: tuple[RequestResponseCycle, Any] | None = None  # what the worker answers next
+        self._worker: asyncio.Task[None] | None = None
+        self._idle: asyncio.Future[None] | None = None  # what the worker waits for
         self._unread: asyncio.TimerHandle | None = None
         self._dated: list[tuple[bytes, bytes]] | None = None  # what `_date` was made of
         self._date = b""
@@ -51,36 +84,65 @@ class PodProtocol(HttpToolsProtocol):
         self.headers = []
         self.expect_100_continue = False
 
+    def data_received(self, data: bytes) -> None:
+        """See asyncio."""
+        super().data_received(data)
+        if self._whole is not None:  # it did not come whole
+            begun, self._whole = bytes(self._whole.body), None
+            self._begin_cycle()
+            if begun:
+                super().on_body(begun)
+
     def on_headers_complete(self) -> None:
         """See httptools."""
         parser = self.parser
         if (
-            parser.get_method() == b"GET"
+            parser.get_http_version() != "1.1"
+            or self.expect_100_continue
+            or parser.should_upgrade()
+            or self.transport.is_closing()
+        ):
+            self._begin_cycle()
+            return
+        method, keep_alive = parser.get_method(), parser.should_keep_alive()
+        if (
+            method == b"GET"
+            and keep_alive
             and (self.cycle is None or self.cycle.response_complete)
             and not self.flow.write_paused
-            and parser.get_http_version() == "1.1"
-            and parser.should_keep_alive()
-            and not parser.should_upgrade()
-            and not self.transport.is_closing()
         ):
             body = self._at_hand(self.url, self.headers)
             if body is not None:
                 self._is_answered = True
                 self.transport.write(b"%b%d\r\n%b\r\n%b" % (_AT_HAND, len(body), self._defaults(), body))
                 return
-        url, headers, expects = self.url, self.headers, self.expect_100_continue
-        super().on_message_begin()
-        self.url, self.expect_100_continue = url, expects
-        self.scope["headers"] = self.headers = headers
-        super().on_headers_complete()
+        path, _, query = self.url.partition(b"?")
+        if self._table.has(path):
+            self._whole = _Whole(method, path, query, self.headers, keep_alive, self.on_response_complete)
+        else:
+            self._begin_cycle()
+
+    def on_body(self, body: bytes) -> None:
+        """See httptools."""
+        if self._whole is not None:
+            self._whole.body += body
+        else:
+            super().on_body(body)
 
     def on_message_complete(self) -> None:
         """See httptools."""
         if self._is_answered:
             self._is_answered = False
             self.on_response_complete()
-            return
-        super().on_message_complete()
+        elif self._whole is not None:
+            before, self.cycle, self._whole = self.cycle, self._whole, None
+            if before is None or before.response_complete:
+                self._start_asgi_task(self.cycle, self.app)
+            else:
+                self.flow.pause_reading()
+                self.pipeline.appendleft((self.cycle, self.app))
+        else:
+            super().on_message_complete()
 
     def pause_writing(self) -> None:
         """See asyncio: more waits to be read than should."""
@@ -96,6 +158,7 @@ class PodProtocol(HttpToolsProtocol):
         """See asyncio."""
         super().connection_lost(exc)
         self._forget_unread()
+        self._wake()
 
     def shutdown(self) -> None:
         """See uvicorn: the server stops, and waits for its connections."""
@@ -109,16 +172,46 @@ class PodProtocol(HttpToolsProtocol):
             self._unread.cancel()
             self._unread = None
 
+    def _begin_cycle(self) -> None:
+        url, headers, expects = self.url, self.headers, self.expect_100_continue
+        super().on_message_begin()
+        self.url, self.expect_100_continue = url, expects
+        self.scope["headers"] = self.headers = headers
+        super().on_headers_complete()
+
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
-        task = self.loop.create_task(self._answer(cycle, app))
-        task.add_done_callback(self.tasks.discard)
-        self.tasks.add(task)
+        self._due = (cycle, app)
+        if self._worker is None:
+            self._worker = self.loop.create_task(self._work())
+            self.tasks.add(self._worker)
+        else:
+            self._wake()
+
+    def _wake(self) -> None:
+        if self._idle is not None and self._worker is not None:
+            self.tasks.add(self._worker)
+            self._idle.set_result(None)
+            self._idle = None
+
+    async def _work(self) -> None:
+        """Answer what is due, one after the other, until the connection is lost."""
+        worker = cast(asyncio.Task[None], self._worker)
+        try:
+            while self._due is not None:
+                (cycle, app), self._due = self._due, None
+                await self._answer(cycle, app)
+                if self._due is None and self.parser is not None:  # else the connection is lost
+                    self._idle = self.loop.create_future()
+                    self.tasks.discard(worker)
+                    await self._idle
+        finally:
+            self.tasks.discard(worker)
 
     async def _answer(self, cycle: RequestResponseCycle, app: Any) -> None:
         try:
             await self._reply(cycle, app)
         except Exception:  # an answer that can't be written: whoever waits for it shall not do so for ever
-            _log.exception("%s %s failed", cycle.scope["method"], cycle.scope["path"])
+            _log.exception("%s %s failed", cycle.scope["method"], cycle.scope["raw_path"].decode("latin-1"))
             self.transport.close()
 
     async def _reply(self, cycle: RequestResponseCycle, app: Any) -> None:
