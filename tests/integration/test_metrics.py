@@ -38,15 +38,19 @@ OTHER_MARKET = MarketId("other")
 Sample = dict[str, tuple[str, frozenset[str]]]
 
 
-@pytest.fixture(scope="module")
-def watched(servers_dir: Path) -> Iterator[OwnPlatform]:
-    """A platform with every kind of part, where deploy/prometheus looks for one."""
-    folder = servers_dir / "watched"
+def fed_by_the_demo(folder: Path, **settings: str) -> Iterator[OwnPlatform]:
+    """A platform for a while, in `folder`, where deploy/prometheus looks for one."""
     folder.mkdir(mode=0o711)
-    own = OwnPlatform(folder / ".touchline", settings={"bets_per_minute_max": "1000"})
+    own = OwnPlatform(folder / ".touchline", settings=settings)
     own.up("--feed", "demo")
     yield own
     own.remove()
+
+
+@pytest.fixture(scope="module")
+def watched(servers_dir: Path) -> Iterator[OwnPlatform]:
+    """A platform with every kind of part."""
+    yield from fed_by_the_demo(servers_dir / "watched", bets_per_minute_max="1000")
 
 
 @pytest.fixture(scope="module")
@@ -108,12 +112,7 @@ def until(players: list[Caller], holds: Callable[[], bool]) -> None:
 @pytest.fixture(scope="module")
 def streaming(servers_dir: Path) -> Iterator[OwnPlatform]:
     """A platform that pushes prices, with every kind of part but the relay."""
-    folder = servers_dir / "streaming"
-    folder.mkdir(mode=0o711)
-    own = OwnPlatform(folder / ".touchline", settings={"architecture": "stream"})
-    own.up("--feed", "demo")
-    yield own
-    own.remove()
+    yield from fed_by_the_demo(servers_dir / "streaming", architecture="stream")
 
 
 @pytest.fixture(scope="module")
@@ -138,13 +137,7 @@ def watching_stream(streaming: OwnPlatform) -> Iterator[Prometheus]:
 @pytest.fixture(scope="module")
 def mitigated(servers_dir: Path) -> Iterator[OwnPlatform]:
     """A platform with the mitigations that have metrics on the dashboard; polls of a cache read no replica."""
-    folder = servers_dir / "mitigated"
-    folder.mkdir(mode=0o711)
-    settings = {"odds_breaker": "true", "read_replica": "own"}
-    own = OwnPlatform(folder / ".touchline", settings=settings)
-    own.up("--feed", "demo")
-    yield own
-    own.remove()
+    yield from fed_by_the_demo(servers_dir / "mitigated", odds_breaker="true", read_replica="own")
 
 
 @pytest.fixture(scope="module")
