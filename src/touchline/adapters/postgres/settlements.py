@@ -32,7 +32,7 @@ from touchline.core.settlement import ROLLBACKS, BetMove, Plan, Settlement, carr
 from touchline.ports import Balance, Worked
 
 SETTLEMENTS_SHOWN_MAX: Final = 100
-WRITTEN_FIRST: Final = 20  # bets, which PostgreSQL idles until they are decided; then twice as many a statement
+WRITTEN_FIRST: Final = 50  # bets, which PostgreSQL idles until they are decided; then twice as many a statement
 LOOK_AGAIN_AFTER_S: Final = 2.0
 _QUERIES: Final = Queries("settlements.sql")
 
