@@ -43,6 +43,21 @@ async def test_a_slow_answer_holds_up_no_other(stage: Stage) -> None:
     assert isinstance(await slow, Placed)
 
 
+async def test_a_line_that_is_left_is_closed_once_what_was_asked_on_it_is_answered(stage: Stage) -> None:
+    pod = stage.pod()
+    stage.gate.open.clear()
+    asked = asyncio.create_task(pod.place(stage.bet("k")))
+    await stage.gate.until_begun(1)
+    (line,) = pod._lines.values()
+    line.retire()
+    assert stage.servers[0].peers
+    stage.gate.open.set()
+    assert isinstance(await asked, Placed)
+    async with asyncio.timeout(20):
+        while stage.servers[0].peers:
+            await asyncio.sleep(0.01)
+
+
 async def test_an_answer_that_is_late_is_an_outage_and_the_same_key_tells(stage: Stage) -> None:
     pod = stage.pod(answer_s=SOON_S)
     stage.gate.open.clear()
