@@ -262,13 +262,13 @@ def test_a_message_of_the_future_is_refused_with_all_of_its_request(world: World
     event_id = market.partition(":")[0]
     prices = [{"selection_id": "home", "odds": "9.00"}]
     message = feed_message("odds_change", event_id=event_id, market_id=market, selections=prices)
-    for ahead in (timedelta(minutes=6), timedelta(days=900)):
+    for ahead in (timedelta(hours=25), timedelta(days=900)):
         at = (datetime.now(UTC) + ahead).isoformat()
         stop = feed_message("bet_stop", event_id=event_id, market_id=market) | {"occurred_at": at}
         answer = world.feed.post("/feed/messages", [message, stop])
         assert_refused(answer, Code.MALFORMED, field="occurred_at", message=2)
         assert player.get(f"/odds/{market}").json()["odds_version"] == 1
-    soon = {"occurred_at": (datetime.now(UTC) + timedelta(minutes=4)).isoformat()}
+    soon = {"occurred_at": (datetime.now(UTC) + timedelta(hours=23)).isoformat()}
     long_ago = feed_message("alive") | {"occurred_at": "2012-03-01T12:00:00Z"}
     answer = world.feed.post("/feed/messages", [message | soon, long_ago])
     assert answer.json() == {"applied": 1, "ignored": 1}, answer.text

@@ -14,7 +14,9 @@ from touchline.core.ids import EventId, MarketId, MessageId, SelectionId
 from touchline.core.market import MarketStatus, SelectionStatus
 from touchline.core.settlement import Results
 
-AHEAD_MAX: Final = timedelta(minutes=5)  # of our clock: until then no later price of the market would stand
+# Of our clock: until then no later price of the market would stand. A source that tells the time of its own zone
+# is still heard.
+AHEAD_MAX: Final = timedelta(days=1)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,5 +136,5 @@ def check_not_ahead(messages: Sequence[AnyMessage], now: datetime) -> None:
     """
     for place, message in enumerate(messages, start=1):
         if message.occurred_at - now > AHEAD_MAX:
-            what = f"message {place}: occurred_at is more than {AHEAD_MAX // timedelta(minutes=1)} minutes ahead"
+            what = f"message {place}: occurred_at is more than a day ahead of our clock"
             raise Rejection(Code.MALFORMED, what, field="occurred_at", message=place)
