@@ -19,6 +19,7 @@ from touchline.edge.push.framing import websocket_frame
 from touchline.edge.push.hub import Hub
 from touchline.edge.push.own_bets import OwnBets
 from touchline.ports.stream import OddsStream
+from touchline.runtime.addresses import LOCALHOST
 
 TIMEOUT_MS = 5_000
 OVERHEAD_BYTES = len('{"op":"change","cursor":1000000,"markets":[]}')
@@ -67,7 +68,7 @@ async def main(port: int, clients: int, frame_bytes: int, authority: str) -> Non
     if authority:
         stream = ValkeyOddsStream(authority, TIMEOUT_MS)
     async with asyncio.TaskGroup() as group:
-        for work in (gateway.hub.beat, gateway.sweep, lambda: gateway.serve(port)):
+        for work in (gateway.hub.beat, gateway.sweep, lambda: gateway.serve(LOCALHOST, port)):
             group.create_task(work())
         group.create_task(gateway.hub.follow(stream))
 

@@ -26,7 +26,7 @@ from touchline.edge.gateway import CONNECTIONS_MAX, Gateway
 from touchline.edge.push.framing import websocket_frame
 from touchline.edge.push.hub import Hub
 from touchline.edge.push.own_bets import OwnBets
-from touchline.runtime.addresses import free_port
+from touchline.runtime.addresses import LOCALHOST, free_port
 from touchline.runtime.balancer import Balancer
 from touchline.wire.odds_v1 import market_to_wire
 
@@ -132,7 +132,7 @@ async def running_gateway(
     gateway = Gateway(Hub(Board(), clock, websocket_frame), OwnBets(bets, tokens), connections_max)
     if shown:
         gateway.hub.show(offered.image())
-    serving = asyncio.create_task(gateway.serve(0))
+    serving = asyncio.create_task(gateway.serve(LOCALHOST, 0))
     running = Running(gateway, offered, clock, tokens, bets, serving)
     beating = asyncio.create_task(gateway.hub.beat())
     try:

@@ -26,6 +26,7 @@ from touchline.cli_rebuild import rebuild_app
 from touchline.core.errors import Fault, Outage
 from touchline.flows.reconcile_ledger import Reconciliation
 from touchline.flows.reconcile_ledger import reconcile as reconcile_books
+from touchline.runtime.addresses import LOCALHOST, is_own
 from touchline.runtime.console import Progress, show_failure, show_ready, status_table
 from touchline.runtime.control import NotRunning, Request, failure_of
 from touchline.runtime.instance import Instance
@@ -192,11 +193,16 @@ def reconcile(data_dir: DataDir = None) -> None:
 
 @app.command(hidden=True)
 def role(
-    name: str, port: Annotated[int, typer.Option()] = 0, stream_port: Annotated[int, typer.Option()] = 0
+    name: str,
+    port: Annotated[int, typer.Option()] = 0,
+    stream_port: Annotated[int, typer.Option()] = 0,
+    host: Annotated[str, typer.Option(help="An IPv4 address of this machine, where it listens.")] = LOCALHOST,
 ) -> None:
     """Be one of the platform's own processes; started by the supervisor, or by another one."""
+    if not is_own(host):
+        _refuse(f"--host {host}: name one IPv4 address of this machine that the others can reach")
     try:
-        run_role(_settings(), name, Listening(port, stream_port))
+        run_role(_settings(), name, Listening(port, stream_port, host))
     except UnknownRole as unknown:
         _refuse(str(unknown))
     except SettingsWrong as wrong:

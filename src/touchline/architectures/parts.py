@@ -11,10 +11,11 @@ PREPARE: Final = "prepare"
 
 @dataclass(frozen=True, slots=True)
 class Listening:
-    """The ports of one process: `service_port` for HTTP, `stream_port` for what a gateway pushes; 0 is none."""
+    """Where one process listens: `service_port` for HTTP, `stream_port` for what a gateway pushes; 0 is none."""
 
     service_port: int
     stream_port: int = 0
+    host: str = "127.0.0.1"
 
 
 @dataclass(frozen=True, slots=True)

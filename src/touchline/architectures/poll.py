@@ -159,7 +159,8 @@ async def _serve(
     log_to_stderr()
     async with assembled(settings, name) as poll:
         pod = name == "pod"
-        await serve_process(poll.platform, listening.service_port, lambda: works(poll), answers_clients=pod)
+        port, host = listening.service_port, listening.host
+        await serve_process(poll.platform, port, lambda: works(poll), answers_clients=pod, host=host)
 
 
 ROLES: Final[Mapping[str, Serve]] = {"pod": serve_pod, "feed": serve_feed, "settlement": serve_settlement}

@@ -222,10 +222,9 @@ async def _serve_pod(settings: Settings, listening: Listening) -> None:
             works.update(sent.works())
             return sent
 
-        port = listening.service_port
-        beside = (STREAM, EVENTS)
+        port, host, beside = listening.service_port, listening.host, (STREAM, EVENTS)
         await serve_process(
-            platform, port, lambda: works, answers_clients=True, around=with_events, beside=beside
+            platform, port, lambda: works, answers_clients=True, host=host, around=with_events, beside=beside
         )
         await odds.close()
 
@@ -245,13 +244,13 @@ async def _serve_gateway(settings: Settings, listening: Listening) -> None:
         gateway.expose(stream.around.meters)
         odds = ValkeyOddsStream(settings.odds_valkey, ODDS_TIMEOUT_MS)
         works = {
-            **gateway.works(odds, _log(settings, database), listening.stream_port),
+            **gateway.works(odds, _log(settings, database), listening.host, listening.stream_port),
             "revocations": lambda: hear_revocations(platform.accounts, platform.tokens),
         }
         collect_seldom()
-        port = listening.service_port
+        port, host = listening.service_port, listening.host
         await serve_process(
-            platform, port, lambda: works, answers_clients=False, serves=lambda: gateway.ready
+            platform, port, lambda: works, answers_clients=False, host=host, serves=lambda: gateway.ready
         )
 
 
@@ -266,7 +265,9 @@ async def _serve_writer(settings: Settings, listening: Listening) -> None:
         store = PostgresShard(settings.postgres, settings.shard, settings.shards)
         writer = _writer(settings, stream, store)
         ledger = LocalLedger([writer], settings.shards)
-        door = ShardServer(ledger, settings.shard, settings.token_secret, serves=lambda: writer.serving)
+        port, host = listening.service_port, listening.host
+        serves, secret = (lambda: writer.serving), settings.token_secret
+        door = ShardServer(ledger, settings.shard, secret, serves=serves, host=host)
         store.address = await door.start()
         meters = stream.around.meters
         meters.watch("counter", "touchline_shard_batches", "Batches put on record", lambda: writer.batches)
@@ -277,7 +278,7 @@ async def _serve_writer(settings: Settings, listening: Listening) -> None:
         works: dict[str, Work] = {"shard": ledger.run}
         collect_seldom()
         try:
-            await serve_process(platform, listening.service_port, lambda: works, answers_clients=False)
+            await serve_process(platform, port, lambda: works, answers_clients=False, host=host)
         finally:
             await door.close()
 
@@ -376,8 +377,8 @@ async def _serve(
     log_to_stderr()
     async with assembled(settings, name) as stream:
         platform = _platform(settings, stream, stream.authority, OddsServing(stream.authority))
-        port = listening.service_port
-        await serve_process(platform, port, lambda: works(stream), answers_clients=False)
+        port, host = listening.service_port, listening.host
+        await serve_process(platform, port, lambda: works(stream), answers_clients=False, host=host)
 
 
 ROLES: Final[Mapping[str, Serve]] = {

@@ -27,7 +27,7 @@ from touchline.edge.http.pages import pages
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness, service_operations
 from touchline.edge.metering import FeedMeters, ValkeyMeters
-from touchline.edge.serving import Work, serve
+from touchline.edge.serving import HOST, Work, serve
 from touchline.edge.workers import count_players, hear_revocations
 from touchline.flows.ingest_feed import FeedIngestion
 from touchline.flows.move_funds import FundsMoving
@@ -192,20 +192,22 @@ async def serve_process(
     works: Callable[[], dict[str, Work]],
     *,
     answers_clients: bool,
+    host: str = HOST,
     around: Around = lambda shown, _readiness: shown,
     serves: Callable[[], bool] = lambda: True,
     beside: Sequence[Operation] = (),
 ) -> None:
-    """Serve HTTP on `port` with `works` beside it until told to stop; only a pod answers more than its health.
+    """Serve HTTP at `host` and `port` with `works` beside it until told to stop.
 
-    A process is ready while `serves` holds, too. `beside` is described with what the table answers.
+    Only a pod answers more than its health. A process is ready while `serves` holds, too. `beside` is described
+    with what the table answers.
     """
     readiness = Readiness(serves)
     offered = OPERATIONS if answers_clients else ()
     operations = (*offered, *service_operations(readiness, (*offered, *beside)))
     if answers_clients:
         collect_seldom()
-    await serve(HttpApp(platform, operations, around(pages(), readiness)), port, readiness, works())
+    await serve(HttpApp(platform, operations, around(pages(), readiness)), port, readiness, works(), host)
 
 
 def log_to_stderr() -> None:

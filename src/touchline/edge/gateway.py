@@ -34,7 +34,6 @@ from touchline.ports.stream import FactLog, OddsStream
 from touchline.wire.problems_v1 import CONTENT_TYPE, STATUS_OF_CODE, problem
 from touchline.wire.stream_v1 import MESSAGE_BYTES_MAX
 
-HOST: Final = "127.0.0.1"
 PATH: Final = b"/stream"
 VERSION: Final = "13"  # of the protocol
 STREAM: Final = Operation(
@@ -83,15 +82,15 @@ class Gateway:
         """How many clients there are."""
         return len(self._connections)
 
-    def works(self, stream: OddsStream, log: FactLog, port: int) -> Mapping[str, Work]:
-        """Return all that a gateway does, for `serve`; it listens on `port`."""
+    def works(self, stream: OddsStream, log: FactLog, host: str, port: int) -> Mapping[str, Work]:
+        """Return all that a gateway does, for `serve`; it listens at `host` and `port`."""
         return {
             "odds": lambda: self.hub.follow(stream),
             "heartbeats": self.hub.beat,
             "facts": lambda: self.own_bets.follow(log),
             "bets": self.own_bets.tell,
             "sweep": self.sweep,
-            "gateway": lambda: self.serve(port),
+            "gateway": lambda: self.serve(host, port),
         }
 
     def expose(self, meters: Meters) -> None:
@@ -115,10 +114,10 @@ class Gateway:
         meters.watch("counter", "touchline_stream_slow_frames", "... for slow readers", lambda: frames[slow])
         meters.watch("counter", "touchline_stream_paced_frames", "... conflated as asked", lambda: frames[asked])
 
-    async def serve(self, port: int) -> None:
+    async def serve(self, host: str, port: int) -> None:
         """Listen until cancelled, then say goodbye to everyone; `port` 0 takes one that is free."""
         self.connections_max = _room_for(self.connections_max)
-        listener = _listener(port)
+        listener = _listener(host, port)
         server = await ws_create_server(
             self._admit,
             sock=listener,
@@ -214,12 +213,12 @@ def _room_for(connections: int) -> int:
     return files - FILES_BESIDE
 
 
-def _listener(port: int) -> socket.socket:
+def _listener(host: str, port: int) -> socket.socket:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM)
     try:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_SNDBUF, SEND_BUFFER_BYTES)  # connections inherit it
-        listener.bind((HOST, port))
+        listener.bind((host, port))
     except OSError:
         listener.close()
         raise

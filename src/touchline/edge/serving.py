@@ -18,7 +18,7 @@ from touchline.edge.http.app import HttpApp
 from touchline.edge.http.protocol import PodProtocol
 from touchline.edge.http.service import Readiness
 
-HOST: Final = "127.0.0.1"
+HOST: Final = "127.0.0.1"  # unless told otherwise nobody beyond this machine is listened to
 KEEP_ALIVE_S: Final = 5
 GRACE_S: Final = 10
 BACKLOG: Final = 2_048
@@ -34,12 +34,12 @@ class _Server(uvicorn.Server):
         yield
 
 
-def server_of(application: Any, port: int) -> uvicorn.Server:
-    """Return what answers HTTP on `port` with an ASGI application, an `HttpApp` on a shorter way."""
+def server_of(application: Any, port: int, host: str = HOST) -> uvicorn.Server:
+    """Return what answers HTTP at `host` and `port` with an ASGI application, an `HttpApp` on a shorter way."""
     return _Server(
         uvicorn.Config(
             application,
-            host=HOST,
+            host=host,
             port=port,
             http=PodProtocol if isinstance(application, HttpApp) else "httptools",
             ws="none",
@@ -54,13 +54,15 @@ def server_of(application: Any, port: int) -> uvicorn.Server:
     )
 
 
-async def serve(application: Any, port: int, readiness: Readiness, works: Mapping[str, Work]) -> None:
-    """Answer HTTP on `port` and keep each of `works` going, until told to stop.
+async def serve(
+    application: Any, port: int, readiness: Readiness, works: Mapping[str, Work], host: str = HOST
+) -> None:
+    """Answer HTTP at `host` and `port` and keep each of `works` going, until told to stop.
 
     A work that meets an `Outage` is begun again after it; anything else that it raises ends the process, for its
     supervisor to see and start again.
     """
-    server = server_of(application, port)
+    server = server_of(application, port, host)
     loop = asyncio.get_running_loop()
 
     def stop() -> None:

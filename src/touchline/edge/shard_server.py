@@ -16,6 +16,7 @@ from typing import Any, Final, cast
 import msgspec
 
 from touchline.core.errors import Fault, Rejection
+from touchline.edge.serving import HOST
 from touchline.edge.shard_calls import BROKEN, PONG, answer_to, asked, shard_of_call
 from touchline.ports.stream import Ledger
 from touchline.wire.frames import FRAME_BYTES_MAX, Splitter, put
@@ -31,7 +32,6 @@ from touchline.wire.hello_v1 import (
 )
 from touchline.wire.shards_v1 import AnswerV1, AwayV1, CallV1, LostV1, NotBegunV1, PingV1, ReplyV1, decode_request
 
-HOST: Final = "127.0.0.1"
 PEERS_MAX: Final = 512
 STRANGERS_MAX: Final = 64  # peers that have not proved themselves yet
 HELLO_S: Final = 2.0

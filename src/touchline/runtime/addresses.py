@@ -6,6 +6,7 @@ part finds it free again when it is restarted.
 
 import random
 import socket
+from ipaddress import AddressValueError, IPv4Address
 from typing import Final
 
 LOCALHOST: Final = "127.0.0.1"
@@ -25,6 +26,14 @@ def is_free(port: int, host: str = LOCALHOST) -> bool:
         except OSError:
             return False
     return True
+
+
+def is_own(host: str) -> bool:
+    """Tell whether `host` is one IPv4 address of this machine, at which others can find who listens at it."""
+    try:
+        return not IPv4Address(host).is_unspecified and is_free(0, host)
+    except AddressValueError:
+        return False
 
 
 def free_port() -> int:

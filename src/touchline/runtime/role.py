@@ -53,8 +53,9 @@ def main(arguments: list[str]) -> int:
     if not 1 <= len(ports) <= 2 or not all(port.isdecimal() for port in ports):
         sys.stderr.write(f"{USAGE}\n")
         return 2
+    service_port, stream_port = (*map(int, ports), 0)[:2]
     try:
-        run_role(read_settings(os.environ), role, Listening(*map(int, ports)))
+        run_role(read_settings(os.environ), role, Listening(service_port, stream_port))
     except UnknownRole as unknown:
         sys.stderr.write(f"{unknown}\n")
         return 2
