@@ -4,9 +4,8 @@ Exit status: 0 it is done, 1 it could not be done, 2 it was asked for wrongly or
 """
 
 import asyncio
-import os
 from pathlib import Path
-from typing import Annotated, Final, NoReturn, cast
+from typing import Annotated, Final, cast
 
 import typer
 from rich.console import Console
@@ -18,11 +17,12 @@ from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.migrations import Phase
 from touchline.adapters.postgres.migrations import migrate as apply_migrations
 from touchline.architectures.parts import Listening
-from touchline.architectures.settings import PREFIX, Settings, SettingsWrong, read_settings
+from touchline.architectures.settings import SettingsWrong
 from touchline.cli_deadletters import deadletters_app
 from touchline.cli_feed import feed_app
 from touchline.cli_lab import lab_app
 from touchline.cli_rebuild import rebuild_app
+from touchline.cli_words import dsn_of, instance_in, refuse, settings_of
 from touchline.core.errors import Fault, Outage
 from touchline.flows.reconcile_ledger import Reconciliation
 from touchline.flows.reconcile_ledger import reconcile as reconcile_books
@@ -30,7 +30,7 @@ from touchline.runtime.addresses import LOCALHOST, is_own
 from touchline.runtime.console import Progress, show_failure, show_ready, status_table
 from touchline.runtime.control import NotRunning, Request, failure_of
 from touchline.runtime.instance import Instance
-from touchline.runtime.launch import Failed, Show, request, running, start_detached, stop
+from touchline.runtime.launch import Failed, Show, request, start_detached, stop
 from touchline.runtime.platform import PartStatus
 from touchline.runtime.process import CannotStart, PartFailed
 from touchline.runtime.role import UnknownRole, run_role
@@ -79,14 +79,14 @@ def up(
     detach: Annotated[bool, typer.Option("--detach", help="Return once it is ready; it runs on.")] = False,
 ) -> None:
     """Start the platform; Ctrl-C stops it."""
-    settings = _settings(
+    settings = settings_of(
         architecture=architecture, pods=pods, port=port, feed=feed, kafka=kafka, data_dir=data_dir
     )
     try:
         with Progress(_out, "starting") as progress:
             if detach:
                 start_detached(settings, fresh=fresh, tell=progress.tell)
-                instance = running(settings.data_dir)
+                instance = instance_in(settings.data_dir)
                 if instance is not None:
                     show_ready(_out, instance)
                 return
@@ -98,7 +98,7 @@ def up(
 
             asyncio.run(supervise(settings, fresh=fresh, tell=progress.tell, ready=ready))
     except CannotStart as refused:
-        _refuse(str(refused))
+        refuse(str(refused))
     except PartFailed as failed:
         show_failure(_err, failure_of(failed))
         raise typer.Exit(1) from None
@@ -110,7 +110,7 @@ def up(
 @app.command()
 def down(data_dir: DataDir = None) -> None:
     """Stop the platform: balancer, pods, workers, Valkey, PostgreSQL."""
-    settings = _settings(data_dir=data_dir)
+    settings = settings_of(data_dir=data_dir)
     try:
         with Progress(_out, "stopping") as progress:
             stopped = stop(settings.data_dir, progress.tell)
@@ -126,7 +126,7 @@ def status(
     data_dir: DataDir = None,
 ) -> None:
     """Show every part; exit status 1 where the platform is not running or a part does not answer."""
-    instance = running(_settings(data_dir=data_dir).data_dir)
+    instance = instance_in(settings_of(data_dir=data_dir).data_dir)
     if instance is None:
         _out.print("not running")
         raise typer.Exit(1)
@@ -147,9 +147,9 @@ def restart(
     data_dir: DataDir = None,
 ) -> None:
     """Restart pods and workers, on the code that is installed now."""
-    instance = running(_settings(data_dir=data_dir).data_dir)
+    instance = instance_in(settings_of(data_dir=data_dir).data_dir)
     if instance is None:
-        _refuse("nothing is running; `touchline up` starts it")
+        refuse("nothing is running; `touchline up` starts it")
     _ask(instance, Request("restart", rolling=rolling))
     _out.print("restarted")
 
@@ -161,13 +161,13 @@ def migrate(
 ) -> None:
     """Bring the database's schema to what this code needs."""
     if phase not in ("before", "after", "both"):
-        _refuse(f"--phase {phase}: one of before, after, both")
+        refuse(f"--phase {phase}: one of before, after, both")
     phases = ("before", "after") if phase == "both" else (phase,)
-    dsn = _dsn(data_dir)
+    dsn = dsn_of(data_dir)
     try:
         applied = asyncio.run(apply_migrations(dsn, cast(tuple[Phase, ...], phases)))
     except Outage as away:
-        _refuse(f"{away}, or a lock was not to be had in time: run it again")
+        refuse(f"{away}, or a lock was not to be had in time: run it again")
     except Fault as fault:
         _err.print(f"[red]{escape(str(fault))}[/]")
         raise typer.Exit(1) from None
@@ -178,9 +178,9 @@ def migrate(
 def reconcile(data_dir: DataDir = None) -> None:
     """Compare the books with themselves; exit status 0 only where every record agrees."""
     try:
-        found = asyncio.run(_reconcile(_dsn(data_dir)))
+        found = asyncio.run(_reconcile(dsn_of(data_dir)))
     except Outage as away:
-        _refuse(f"{away}: is the platform running?")
+        refuse(f"{away}: is the platform running?")
     for name, amount in found.sums.items():
         _out.print(f"{name:>12} {amount:>16,}", highlight=False)
     for discrepancy in found.discrepancies:
@@ -200,13 +200,13 @@ def role(
 ) -> None:
     """Be one of the platform's own processes; started by the supervisor, or by another one."""
     if not is_own(host):
-        _refuse(f"--host {host}: name one IPv4 address of this machine that the others can reach")
+        refuse(f"--host {host}: name one IPv4 address of this machine that the others can reach")
     try:
-        run_role(_settings(), name, Listening(port, stream_port, host))
+        run_role(settings_of(), name, Listening(port, stream_port, host))
     except UnknownRole as unknown:
-        _refuse(str(unknown))
+        refuse(str(unknown))
     except SettingsWrong as wrong:
-        _refuse(str(wrong))
+        refuse(str(wrong))
     except Outage as away:
         _err.print(f"{away}")
         raise typer.Exit(1) from None
@@ -225,28 +225,6 @@ async def _reconcile(dsn: str) -> Reconciliation:
         await database.close()
 
 
-def _settings(**options: object) -> Settings:
-    """Return the settings, the command's options standing above the environment."""
-    given = {PREFIX + name.upper(): str(value) for name, value in options.items() if value is not None}
-    try:
-        return read_settings(os.environ | given)
-    except SettingsWrong as wrong:
-        for problem in wrong.problems:
-            _err.print(problem, markup=False, highlight=False, soft_wrap=True)
-        raise typer.Exit(2) from None
-
-
-def _dsn(data_dir: Path | None) -> str:
-    """Return the running platform's PostgreSQL, or the one that the settings name."""
-    settings = _settings(data_dir=data_dir)
-    if settings.postgres:
-        return settings.postgres
-    instance = running(settings.data_dir)
-    if instance is None:
-        _refuse("no platform runs here and TOUCHLINE_POSTGRES names no server; `touchline up` starts one")
-    return instance.postgres
-
-
 def _ask(instance: Instance, asked: Request, show: Show | None = None) -> None:
     try:
         with Progress(_out, asked.verb) as progress:
@@ -254,15 +232,10 @@ def _ask(instance: Instance, asked: Request, show: Show | None = None) -> None:
     except KeyboardInterrupt:
         raise typer.Exit(0) from None
     except NotRunning:
-        _refuse("the supervisor does not answer; `touchline down` ends what is left, then start again")
+        refuse("the supervisor does not answer; `touchline down` ends what is left, then start again")
     except Failed as failed:
         show_failure(_err, failed.failure)
         raise typer.Exit(1) from None
-
-
-def _refuse(why: str) -> NoReturn:
-    _err.print(f"[red]✗[/] {escape(why)}", highlight=False, soft_wrap=True)
-    raise typer.Exit(2)
 
 
 if __name__ == "__main__":

@@ -5,10 +5,9 @@ wrongly or there is no database to ask.
 """
 
 import asyncio
-import os
 from collections.abc import Awaitable, Callable, Sequence
 from pathlib import Path
-from typing import Annotated, Final, NoReturn, TypeVar
+from typing import Annotated, Final, TypeVar
 
 import typer
 from rich.console import Console
@@ -18,10 +17,9 @@ from rich.table import Table
 from touchline.adapters.postgres.database import Database
 from touchline.adapters.postgres.dead_letters import PostgresDeadLetters
 from touchline.adapters.system import SystemClock
-from touchline.architectures.settings import PREFIX, SettingsWrong, read_settings
+from touchline.cli_words import dsn_of, refuse
 from touchline.core.errors import Outage
 from touchline.ports.settling import LETTERS_SHOWN_MAX, DeadLetter
-from touchline.runtime.instance import is_running, read_instance
 
 NONE: Final = "no dead letters"
 deadletters_app = typer.Typer(help="Settlements that could not be carried out.", no_args_is_help=True)
@@ -60,7 +58,7 @@ def replay(
 ) -> None:
     """Tell of dead letters once more, so that settlement tries them again."""
     if (letter is None) is not every:
-        _refuse("name a letter, or all of them with --all")
+        refuse("name a letter, or all of them with --all")
     told = _ask(data_dir, lambda store: _replay(store, letter))
     if not told:
         _out().print(NONE)
@@ -88,29 +86,10 @@ def _ask(data_dir: Path | None, question: Callable[[PostgresDeadLetters], Awaita
             await database.close()
 
     try:
-        return asyncio.run(ask(_dsn(data_dir)))
+        return asyncio.run(ask(dsn_of(data_dir)))
     except Outage as away:
-        _refuse(f"{away}: is the platform running?")
-
-
-def _dsn(data_dir: Path | None) -> str:
-    given = {} if data_dir is None else {f"{PREFIX}DATA_DIR": str(data_dir)}
-    try:
-        settings = read_settings(os.environ | given)
-    except SettingsWrong as wrong:
-        _refuse(str(wrong))
-    if settings.postgres:
-        return settings.postgres
-    instance = read_instance(settings.data_dir.expanduser().resolve())
-    if instance is None or not is_running(instance):
-        _refuse("no platform runs here and TOUCHLINE_POSTGRES names no server; `touchline up` starts one")
-    return instance.postgres
+        refuse(f"{away}: is the platform running?")
 
 
 def _out() -> Console:
     return Console(highlight=False)
-
-
-def _refuse(why: str) -> NoReturn:
-    Console(stderr=True, highlight=False).print(f"touchline: {why}", markup=False, soft_wrap=True)
-    raise typer.Exit(2)

@@ -4,11 +4,10 @@ Exit status: 0 all was taken, 1 the platform refused messages, 2 no platform, no
 """
 
 import asyncio
-import os
 from collections.abc import Iterator, Sequence
 from math import isfinite
 from pathlib import Path
-from typing import Annotated, Final, NoReturn
+from typing import Annotated, Final
 
 import typer
 from rich.console import Console
@@ -17,12 +16,11 @@ from rich.progress import BarColumn, DownloadColumn, Progress, TextColumn, TimeE
 from touchline.adapters.feeds.betfair import BetfairFeed
 from touchline.adapters.feeds.recordings import Malformed, Recording
 from touchline.adapters.feeds.uof import UofFeed
-from touchline.architectures.settings import Settings, SettingsWrong, read_settings
+from touchline.cli_words import instance_in, refuse, settings_of
 from touchline.core.errors import Outage, Rejection
 from touchline.core.feed import AnyMessage
 from touchline.edge.replay import PlatformDoor, Replay, ReplayReport
 from touchline.flows.sign_in import DEMO_PASSWORD
-from touchline.runtime.instance import is_running, read_instance
 
 MALFORMED_SHOWN_MAX: Final = 20
 feed_app = typer.Typer(help="Feeds: where odds and results come from.", no_args_is_help=True)
@@ -91,14 +89,14 @@ def replay(
     address = to or _address_here()
     first = uof if betfair is None else betfair
     if first is None or (betfair and uof):
-        _refuse("name what to replay: either --betfair FILE or --uof FILE...")
+        refuse("name what to replay: either --betfair FILE or --uof FILE...")
     try:
         source = Source(UofFeed if betfair is None else BetfairFeed, [first, *(more or ())])
         report = asyncio.run(_replay(source, pace, address, username, password))
     except Rejection as refused:
-        _refuse(refused.detail)
+        refuse(refused.detail)
     except Outage as outage:
-        _refuse(f"{outage}; `touchline up` starts one, --to URL names another")
+        refuse(f"{outage}; `touchline up` starts one, --to URL names another")
     _tell(source, report)
 
 
@@ -132,7 +130,7 @@ def _tell(source: Source, report: ReplayReport) -> None:
     if source.malformed.count > MALFORMED_SHOWN_MAX:
         _err.print(f"malformed: and {source.malformed.count - MALFORMED_SHOWN_MAX} more")
     if report.sent == 0:
-        _refuse(f"{source.names} holds no markets: nothing to replay in {source.contents()}")
+        refuse(f"{source.names} holds no markets: nothing to replay in {source.contents()}")
     retried = f", {report.retries} requests sent again" if report.retries else ""
     _out.print(
         f"{source.names}: {source.markets} markets, {report.sent} messages: {report.applied} applied, "
@@ -154,22 +152,14 @@ def _pace(speed: str) -> float | None:
     except ValueError:
         pace = 0.0
     if not isfinite(pace) or pace <= 0:
-        _refuse(f"--speed {speed}: give a number above 0 of recorded seconds in a second, or max")
+        refuse(f"--speed {speed}: give a number above 0 of recorded seconds in a second, or max")
     return pace
 
 
 def _address_here() -> str:
     """Return the address of the platform that runs from this directory, else where one would be."""
-    try:
-        settings: Settings = read_settings(os.environ)
-    except SettingsWrong as wrong:
-        _refuse(str(wrong))
-    instance = read_instance(settings.data_dir.expanduser().resolve())
-    if instance is not None and is_running(instance):
+    settings = settings_of()
+    instance = instance_in(settings.data_dir)
+    if instance is not None:
         return instance.address
     return f"http://127.0.0.1:{settings.port}"
-
-
-def _refuse(why: str) -> NoReturn:
-    _err.print(f"touchline: {why}", markup=False, soft_wrap=True)
-    raise typer.Exit(2)

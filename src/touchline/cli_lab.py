@@ -9,13 +9,13 @@ import signal
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Final, Literal, NoReturn, cast
+from typing import TYPE_CHECKING, Annotated, Final, Literal, cast
 
 import typer
 from rich.console import Console
-from rich.markup import escape
 from rich.table import Table
 
+from touchline.cli_words import refuse
 from touchline.runtime.postgres import PostgresServer
 from touchline.runtime.process import PartFailed
 
@@ -78,9 +78,9 @@ def run(
 
     scenario = SCENARIOS.get(name)
     if scenario is None:
-        _refuse(f"no scenario is called {name}; there are {', '.join(SCENARIOS)}")
+        refuse(f"no scenario is called {name}; there are {', '.join(SCENARIOS)}")
     if size not in scenario.sizes:
-        _refuse(f"--size {size}: one of {', '.join(scenario.sizes)}")
+        refuse(f"--size {size}: one of {', '.join(scenario.sizes)}")
     asked = Asked(
         scenario=scenario,
         data_dir=data_dir,
@@ -109,12 +109,12 @@ def report(run_dir: Annotated[Path, typer.Argument(help="A run's directory.")]) 
         written = write(run_dir)
         complete = read_whole(run_dir / RUN, Run).complete
     except Unreadable as unreadable:
-        _refuse(f"no run can be read in {run_dir}: {unreadable}")
+        refuse(f"no run can be read in {run_dir}: {unreadable}")
     except OSError as failed:
-        _refuse(f"the report can't be written: {failed.strerror}")
+        refuse(f"the report can't be written: {failed.strerror}")
     _out.print(str(written), markup=False, soft_wrap=True)
     if not complete:
-        _refuse("the run did not come to its end: this is a report of half a run")
+        refuse("the run did not come to its end: this is a report of half a run")
 
 
 def _run(asked: "Asked") -> "Outcome":
@@ -134,11 +134,11 @@ def _run(asked: "Asked") -> "Outcome":
         with Screen(_out) as screen:
             return asyncio.run(orderly(screen))
     except CannotRun as cannot:
-        _refuse(str(cannot))
+        refuse(str(cannot))
     except PartFailed as failed:
-        _refuse(str(failed))
+        refuse(str(failed))
     except (KeyboardInterrupt, asyncio.CancelledError):
-        _refuse("interrupted: what is recorded is half a run")
+        refuse("interrupted: what is recorded is half a run")
 
 
 def _tell(outcome: "Outcome") -> None:
@@ -158,7 +158,7 @@ def _numbers(text: str) -> list[int]:
     try:
         return [int(each) for each in text.split(",")] if text else []
     except ValueError:
-        _refuse(f"--users {text}: numbers with commas between them")
+        refuse(f"--users {text}: numbers with commas between them")
 
 
 def _pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
@@ -167,7 +167,7 @@ def _pairs(option: str, given: list[str] | None) -> list[tuple[str, str]]:
     for pair in given or []:
         name, equals, value = pair.partition("=")
         if not equals:
-            _refuse(f"--{option} {pair}: NAME=VALUE")
+            refuse(f"--{option} {pair}: NAME=VALUE")
         found.append((name.strip(), value.strip()))
     return found
 
@@ -183,8 +183,3 @@ async def _postgres_in(folder: Path) -> AsyncIterator["Server"]:
         yield Server(server.dsn, child.pid)
     finally:
         await child.stop()
-
-
-def _refuse(why: str) -> NoReturn:
-    _err.print(f"[red]✗[/] {escape(why)}", soft_wrap=True)
-    raise typer.Exit(2)

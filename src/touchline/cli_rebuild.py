@@ -4,21 +4,19 @@ Exit status: 0 the tables are what facts say, 1 they are not, 2 it was asked for
 """
 
 import asyncio
-import os
 from pathlib import Path
-from typing import Annotated, NoReturn
+from typing import Annotated
 
 import typer
 from rich.console import Console
 from rich.markup import escape
 
 from touchline.adapters.postgres.archive import PostgresArchiveStore
-from touchline.architectures.settings import PREFIX, SettingsWrong, read_settings
+from touchline.cli_words import dsn_of, refuse
 from touchline.core.errors import Fault, Outage
 from touchline.flows.rebuild_state import Rewritten, Verified
 from touchline.flows.rebuild_state import rebuild as rebuild_tables
 from touchline.flows.rebuild_state import verify as verify_tables
-from touchline.runtime.instance import is_running, read_instance
 
 rebuild_app = typer.Typer(help="Work the books out anew from the facts.", invoke_without_command=True)
 
@@ -36,13 +34,13 @@ def rebuild(
     Writing needs the shards' writers to be stopped. Transfers are compared and never written.
     """
     if from_snapshots and not verify:
-        _refuse("--from-snapshots is a way to --verify")
+        refuse("--from-snapshots is a way to --verify")
     try:
-        written, found = asyncio.run(_work(_dsn(data_dir), from_snapshots=from_snapshots, writes=not verify))
+        written, found = asyncio.run(_work(dsn_of(data_dir), from_snapshots=from_snapshots, writes=not verify))
     except Outage as away:
-        _refuse(f"{away}")
+        refuse(f"{away}")
     except Fault as fault:
-        _refuse(f"the facts can't be folded: {fault}")
+        refuse(f"the facts can't be folded: {fault}")
     out = Console(highlight=False)
     if written is not None:
         out.print(f"written anew: {written.rows:,} rows, {written.exposures:,} exposures")
@@ -58,22 +56,3 @@ async def _work(dsn: str, *, from_snapshots: bool, writes: bool) -> tuple[Rewrit
     store = PostgresArchiveStore(dsn)
     written = await rebuild_tables(store) if writes else None
     return written, await verify_tables(store, from_snapshots=from_snapshots)
-
-
-def _dsn(data_dir: Path | None) -> str:
-    given = {} if data_dir is None else {f"{PREFIX}DATA_DIR": str(data_dir)}
-    try:
-        settings = read_settings(os.environ | given)
-    except SettingsWrong as wrong:
-        _refuse(str(wrong))
-    if settings.postgres:
-        return settings.postgres
-    instance = read_instance(settings.data_dir.expanduser().resolve())
-    if instance is None or not is_running(instance):
-        _refuse("no platform runs here and TOUCHLINE_POSTGRES names no server; `touchline up` starts one")
-    return instance.postgres
-
-
-def _refuse(why: str) -> NoReturn:
-    Console(stderr=True, highlight=False).print(f"touchline: {why}", markup=False, soft_wrap=True)
-    raise typer.Exit(2)
