@@ -206,7 +206,7 @@ def role(
     except UnknownRole as unknown:
         refuse(str(unknown))
     except SettingsWrong as wrong:
-        refuse(str(wrong))
+        refuse(*wrong.problems)
     except Outage as away:
         _err.print(f"{away}")
         raise typer.Exit(1) from None

@@ -1,6 +1,6 @@
 """What every command shares: its settings, the platform it is about, and how it refuses.
 
-Invariant: a refusal is one line on stderr and exit status 2.
+Invariant: a refusal is a line on stderr for each reason, and exit status 2.
 """
 
 import os
@@ -16,9 +16,11 @@ from touchline.runtime.instance import Instance
 from touchline.runtime.launch import running
 
 
-def refuse(why: str) -> NoReturn:
-    """Say why nothing was done, and end."""
-    Console(stderr=True, highlight=False).print(f"[red]✗[/] {escape(why)}", soft_wrap=True)
+def refuse(*reasons: str) -> NoReturn:
+    """Say why nothing was done, a line each, and end."""
+    console = Console(stderr=True, highlight=False)
+    for reason in reasons:
+        console.print(f"[red]✗[/] {escape(reason)}", soft_wrap=True)
     raise typer.Exit(2)
 
 
@@ -28,7 +30,7 @@ def settings_of(**options: object) -> Settings:
     try:
         return read_settings(os.environ | given)
     except SettingsWrong as wrong:
-        refuse("\n".join(wrong.problems))
+        refuse(*wrong.problems)
 
 
 def instance_in(data_dir: Path) -> Instance | None:
