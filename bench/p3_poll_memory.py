@@ -30,6 +30,7 @@ from touchline.adapters.memory.sessions import MemorySessions
 from touchline.adapters.memory.settlements import MemorySettlements
 from touchline.adapters.memory.tables import Tables
 from touchline.adapters.valkey.markets import ValkeyMarkets
+from touchline.architectures.parts import Listening
 from touchline.architectures.settings import Settings
 from touchline.architectures.wiring import Stores, Surroundings, platform_over, rules_of, serve_process
 from touchline.core.delivery import Board, EventChanged, Image, MarketChanged
@@ -103,7 +104,7 @@ async def serve(port: int) -> None:
         odds=BoardServing(markets, markets),
     )
     platform = platform_over(SETTINGS, stores, around, keys_required=True, looks_early=False)
-    await serve_process(platform, port, lambda: {"board": markets.follow}, answers_clients=True)
+    await serve_process(platform, Listening(port), lambda: {"board": markets.follow}, answers_clients=True)
 
 
 @asynccontextmanager

@@ -159,8 +159,7 @@ async def _serve(
     log_to_stderr()
     async with assembled(settings, name) as poll:
         pod = name == "pod"
-        port, host = listening.service_port, listening.host
-        await serve_process(poll.platform, port, lambda: works(poll), answers_clients=pod, host=host)
+        await serve_process(poll.platform, listening, lambda: works(poll), answers_clients=pod)
 
 
 ROLES: Final[Mapping[str, Serve]] = {"pod": serve_pod, "feed": serve_feed, "settlement": serve_settlement}

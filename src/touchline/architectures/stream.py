@@ -222,9 +222,9 @@ async def _serve_pod(settings: Settings, listening: Listening) -> None:
             works.update(sent.works())
             return sent
 
-        port, host, beside = listening.service_port, listening.host, (STREAM, EVENTS)
+        beside = (STREAM, EVENTS)
         await serve_process(
-            platform, port, lambda: works, answers_clients=True, host=host, around=with_events, beside=beside
+            platform, listening, lambda: works, answers_clients=True, around=with_events, beside=beside
         )
         await odds.close()
 
@@ -248,9 +248,8 @@ async def _serve_gateway(settings: Settings, listening: Listening) -> None:
             "revocations": lambda: hear_revocations(platform.accounts, platform.tokens),
         }
         collect_seldom()
-        port, host = listening.service_port, listening.host
         await serve_process(
-            platform, port, lambda: works, answers_clients=False, host=host, serves=lambda: gateway.ready
+            platform, listening, lambda: works, answers_clients=False, serves=lambda: gateway.ready
         )
 
 
@@ -265,9 +264,8 @@ async def _serve_writer(settings: Settings, listening: Listening) -> None:
         store = PostgresShard(settings.postgres, settings.shard, settings.shards)
         writer = _writer(settings, stream, store)
         ledger = LocalLedger([writer], settings.shards)
-        port, host = listening.service_port, listening.host
         serves, secret = (lambda: writer.serving), settings.token_secret
-        door = ShardServer(ledger, settings.shard, secret, serves=serves, host=host)
+        door = ShardServer(ledger, settings.shard, secret, serves=serves, host=listening.host)
         store.address = await door.start()
         meters = stream.around.meters
         meters.watch("counter", "touchline_shard_batches", "Batches put on record", lambda: writer.batches)
@@ -278,7 +276,7 @@ async def _serve_writer(settings: Settings, listening: Listening) -> None:
         works: dict[str, Work] = {"shard": ledger.run}
         collect_seldom()
         try:
-            await serve_process(platform, port, lambda: works, answers_clients=False, host=host)
+            await serve_process(platform, listening, lambda: works, answers_clients=False)
         finally:
             await door.close()
 
@@ -377,8 +375,7 @@ async def _serve(
     log_to_stderr()
     async with assembled(settings, name) as stream:
         platform = _platform(settings, stream, stream.authority, OddsServing(stream.authority))
-        port, host = listening.service_port, listening.host
-        await serve_process(platform, port, lambda: works(stream), answers_clients=False, host=host)
+        await serve_process(platform, listening, lambda: works(stream), answers_clients=False)
 
 
 ROLES: Final[Mapping[str, Serve]] = {

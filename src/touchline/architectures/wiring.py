@@ -15,6 +15,7 @@ from touchline.adapters.valkey.activity import ValkeyServers
 from touchline.adapters.valkey.presence import ValkeyPresence
 from touchline.adapters.valkey.sessions import ValkeySessions
 from touchline.architectures.demo import open_demo_accounts
+from touchline.architectures.parts import Listening
 from touchline.architectures.settings import Settings
 from touchline.core.acceptance import Rules
 from touchline.core.errors import Outage
@@ -27,7 +28,7 @@ from touchline.edge.http.pages import pages
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness, service_operations
 from touchline.edge.metering import FeedMeters, ValkeyMeters
-from touchline.edge.serving import HOST, Work, serve
+from touchline.edge.serving import Work, serve
 from touchline.edge.workers import count_players, hear_revocations
 from touchline.flows.ingest_feed import FeedIngestion
 from touchline.flows.move_funds import FundsMoving
@@ -188,16 +189,15 @@ Around = Callable[[Any, Readiness], Any]  # an ASGI application that stands befo
 
 async def serve_process(
     platform: Platform,
-    port: int,
+    listening: Listening,
     works: Callable[[], dict[str, Work]],
     *,
     answers_clients: bool,
-    host: str = HOST,
     around: Around = lambda shown, _readiness: shown,
     serves: Callable[[], bool] = lambda: True,
     beside: Sequence[Operation] = (),
 ) -> None:
-    """Serve HTTP at `host` and `port` with `works` beside it until told to stop.
+    """Serve HTTP on the service port of `listening`, with `works` beside it, until told to stop.
 
     Only a pod answers more than its health. A process is ready while `serves` holds, too. `beside` is described
     with what the table answers.
@@ -207,7 +207,8 @@ async def serve_process(
     operations = (*offered, *service_operations(readiness, (*offered, *beside)))
     if answers_clients:
         collect_seldom()
-    await serve(HttpApp(platform, operations, around(pages(), readiness)), port, readiness, works(), host)
+    application = HttpApp(platform, operations, around(pages(), readiness))
+    await serve(application, listening.service_port, readiness, works(), listening.host)
 
 
 def log_to_stderr() -> None:
