@@ -10,8 +10,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dataclasses import dataclass as value
 else:
-    # A frozen dataclass goes around its own __setattr__ for each field: of what a bet cost its shard's writer, a
-    # quarter was that.
+    # A frozen dataclass goes around its own __setattr__ for each field, of which a bet has dozens.
     def value(*, frozen: bool, **options: Any) -> Callable[[type], type]:
         """Be `dataclass`, with the equality and the hash of a frozen one."""
         return dataclass(unsafe_hash=frozen, **options)
