@@ -77,6 +77,32 @@ async def test_a_part_is_started_once_what_was_in_its_way_is_gone(tmp_path: Path
     await kept.stop()
 
 
+async def test_a_part_that_a_restart_could_not_start_is_started_after_growing_pauses(tmp_path: Path) -> None:
+    told: asyncio.Queue[Notice] = asyncio.Queue()
+    kept = Kept(Shell(tmp_path, "exec sleep 600"), told.put_nowait)
+    await kept.begin()
+    kept.part.log.unlink()
+    kept.part.log.mkdir()  # so that it can't be opened
+    with pytest.raises(PartFailed, match="Is a directory"):
+        await kept.replace()
+    pauses: list[str] = []
+    async with asyncio.timeout(30):
+        while len(pauses) < 3:
+            notice = await told.get()
+            if notice.state is State.DOWN:
+                pauses.append(notice.detail.rpartition(" in ")[2])
+        kept.part.log.rmdir()
+        while (await told.get()).state is not State.READY:
+            pass
+    assert pauses == ["0.1 s", "0.2 s", "0.4 s"]
+    assert kept.child is not None
+    kept.signal(signal.SIGKILL)  # from now on it is kept as any other
+    async with asyncio.timeout(30):
+        while (await told.get()).state is not State.READY:
+            pass
+    await kept.stop()
+
+
 async def test_what_is_in_the_way_of_a_part_at_first_is_told(tmp_path: Path) -> None:
     class Hindered(Shell):
         async def start(self) -> Child:

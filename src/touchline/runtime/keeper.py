@@ -100,9 +100,17 @@ class Kept:
             self._turn(State.STOPPED)
 
     async def replace(self) -> None:
-        """Stop the part and start it anew, because somebody asked."""
+        """Stop the part and start it anew, because somebody asked.
+
+        Raises:
+            PartFailed: it does not come up at once; it is started again until it does.
+        """
         await self.stop()
-        await self.begin()
+        try:
+            await self.begin()
+        except PartFailed as failed:
+            self._keeping = asyncio.create_task(self._keep_failed(failed.why))
+            raise
 
     def signal(self, number: signal.Signals) -> None:
         """Send the part's process a signal; nothing where there is none."""
@@ -113,8 +121,10 @@ class Kept:
         """Move the part's log aside where it is full."""
         trim(self.part.log)
 
-    async def _keep(self, child: Child) -> None:
-        pause_s = FIRST_PAUSE_S
+    async def _keep_failed(self, why: str) -> None:
+        await self._keep(*await self._again(why, FIRST_PAUSE_S))
+
+    async def _keep(self, child: Child, pause_s: float = FIRST_PAUSE_S) -> None:
         while True:
             status = await child.wait()
             if child.uptime_s > STABLE_S:
