@@ -70,7 +70,7 @@ async def prepare(settings: Settings) -> str:
     said_before = log.stat().st_size if log.exists() else 0
     status = await to_its_end(_program(Process(PREPARE, PREPARE), settings, log, (0,)))
     if status == REFUSED:
-        raise CannotStart(tail(log).splitlines()[-1])
+        raise CannotStart((tail(log) or f"{PREPARE} refused and did not say why; see {log}").splitlines()[-1])
     if status != 0:
         raise PartFailed(
             PREPARE,
