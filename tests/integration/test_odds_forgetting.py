@@ -146,6 +146,18 @@ async def test_a_bet_on_it_comes_too_late_and_one_from_before_is_still_answered(
     assert sorted(offered.markets) == [OLD, OPEN]
 
 
+async def test_bets_on_it_ask_the_authority_once_what_it_holds_and_what_it_has_left(world: Forgetful) -> None:
+    await forgotten(world)
+    client = redis.from_url(world.scene.valkey_url)
+    await client.config_resetstat()
+    assert sorted((await world.markets.offered([OPEN, OLD])).markets) == [OLD, OPEN]
+    asked = await client.info("commandstats")
+    await client.aclose()
+    of_names = {name: told["calls"] for name, told in asked.items() if name.endswith("ismember")}
+    assert of_names == {"cmdstat_sismember": 1}
+    assert asked["cmdstat_evalsha"]["calls"] == 1
+
+
 async def test_a_late_word_of_the_feed_changes_nothing(world: Forgetful) -> None:
     await forgotten(world)
     before = await world.markets.get(OLD)

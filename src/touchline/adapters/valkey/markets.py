@@ -32,6 +32,7 @@ AT_ONCE_MAX: Final = 1_000
 _CURSOR: Final = re.compile(r"([0-9a-f]{32})-([0-9]{1,19})")
 _ALL: Final = ""
 _NONE: Final = 0
+_LEFT: Final = 1  # in place of a record: the books alone hold the market
 _EPOCH_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _decode_polled: Final = msgspec.json.Decoder(PolledMarketV1).decode
 
@@ -86,12 +87,6 @@ class ValkeyMarkets:
         (record,) = await self._records([records.market_key(market_id)])
         return await self._in_books(market_id) if record is None else records.market_of(record)
 
-    async def _left_to_books(self, market_ids: Sequence[MarketId]) -> Sequence[MarketId]:
-        if not market_ids or self._books is None:
-            return ()
-        left = await self._call("SMISMEMBER", records.FORGOTTEN, *market_ids)
-        return [market_id for market_id, is_left in zip(market_ids, left, strict=True) if is_left]
-
     async def _in_books(self, market_id: MarketId) -> Market | None:
         """Return a market that was not found here and that the books may hold alone."""
         if self._books is None:
@@ -125,13 +120,12 @@ class ValkeyMarkets:
             seconds, microseconds, epoch, *found = await self._offered(keys, [])
         if epoch is None:
             raise Outage("the odds' authority")
-        markets = {
-            market_id: records.market_of(record)
-            for market_id, record in zip(wanted, found, strict=True)
-            if record is not None
-        }
-        for market_id in await self._left_to_books([name for name in wanted if name not in markets]):
-            market = await self._in_books(market_id)
+        markets = dict[MarketId, Market]()
+        for market_id, record in zip(wanted, found, strict=True):
+            if record == _LEFT:
+                market = None if self._books is None else await self._books(market_id)
+            else:
+                market = None if record is None else records.market_of(record)
             if market is not None:
                 markets[market_id] = market
         at = _EPOCH_START + timedelta(seconds=int(seconds), microseconds=int(microseconds))
