@@ -215,6 +215,15 @@ def same_process(pid: int, started: float) -> psutil.Process | None:
         return None
 
 
+def listens(pid: int, port: int) -> bool:
+    """Tell whether it is the process `pid` that listens at `port`."""
+    try:
+        found = psutil.Process(pid).net_connections("tcp")
+    except psutil.NoSuchProcess:
+        return False
+    return any(one.status == psutil.CONN_LISTEN and one.laddr.port == port for one in found)
+
+
 def tail(log: Path) -> str:
     """Return the last lines of a log."""
     try:

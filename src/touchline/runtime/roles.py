@@ -12,7 +12,7 @@ import msgspec
 
 from touchline.architectures.parts import PREPARE, Process
 from touchline.architectures.settings import Settings, to_environ
-from touchline.runtime.addresses import free_port
+from touchline.runtime.addresses import free_port, is_free
 from touchline.runtime.probes import answers
 from touchline.runtime.process import (
     CannotStart,
@@ -20,6 +20,7 @@ from touchline.runtime.process import (
     PartFailed,
     Program,
     ending,
+    listens,
     ready,
     start,
     tail,
@@ -40,17 +41,24 @@ class RolePart:
         self.port = free_port()
         self.stream_port = free_port() if process.streams else 0
         self.log = settings.data_dir / "logs" / f"{process.name}.log"
-        ports = (self.port, self.stream_port) if process.streams else (self.port,)
-        self._program = _program(process, settings, self.log, ports)
+        self._ports = (self.port, self.stream_port) if process.streams else (self.port,)
+        self._program = _program(process, settings, self.log, self._ports)
 
     async def start(self) -> Child:
         """Start the process and return once it is ready to serve.
 
         Raises:
-            PartFailed: it does not come up.
+            PartFailed: it does not come up, or another program has its port.
         """
+        for port in self._ports:
+            if not is_free(port):
+                raise PartFailed(self.name, f"port {port} is taken by another program", remedy="end that program")
         child = await start(self._program)
-        return await ready(child, self.healthy, READY_TIMEOUT_S, f"see {self.log}, then start again")
+
+        async def serves() -> bool:  # it, and no other program that was quicker to listen there
+            return await self.healthy() and listens(child.pid, self.port)
+
+        return await ready(child, serves, READY_TIMEOUT_S, f"see {self.log}, then start again")
 
     async def healthy(self) -> bool:
         """Tell whether it is ready to serve."""
