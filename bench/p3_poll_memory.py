@@ -37,6 +37,7 @@ from touchline.core.delivery import Board, EventChanged, Image, MarketChanged
 from touchline.core.event import Event, EventStatus
 from touchline.core.ids import EventId, PlayerId, SelectionId
 from touchline.core.market import Market, MarketStatus, Selection
+from touchline.flows.place_bet import BetPlacing
 from touchline.flows.serve_board import BoardServing
 from touchline.runtime.addresses import free_port
 from touchline.wire.odds_v1 import market_to_wire
@@ -95,15 +96,18 @@ async def serve(port: int) -> None:
     clock = around.clock
     nowhere = ValkeyMarkets("redis://127.0.0.1:9", SETTINGS.valkey_timeout_ms, clock)
     markets = BoardMarkets(Board(), Shown(), nowhere, clock)
+    bets, accounts = MemoryBets(tables, clock, rules_of(SETTINGS)), MemoryAccounts(tables, clock)
+    sessions = MemorySessions(bets_per_minute_max=60, velocity_bets=3, velocity_window_ms=2_000)
     stores = Stores(
         markets=markets,
         settlements=MemorySettlements(tables, clock),
-        bets=MemoryBets(tables, clock, rules_of(SETTINGS)),
-        accounts=MemoryAccounts(tables, clock),
-        sessions=MemorySessions(bets_per_minute_max=60, velocity_bets=3, velocity_window_ms=2_000),
+        bets=bets,
+        accounts=accounts,
+        sessions=sessions,
+        placing=BetPlacing(bets, accounts, sessions, clock, 60),
         odds=BoardServing(markets, markets),
     )
-    platform = platform_over(SETTINGS, stores, around, keys_required=True, looks_early=False)
+    platform = platform_over(SETTINGS, stores, around, keys_required=True)
     await serve_process(platform, Listening(port), lambda: {"board": markets.follow}, answers_clients=True)
 
 

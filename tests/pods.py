@@ -15,6 +15,7 @@ from touchline.edge.http.app import HttpApp
 from touchline.edge.http.platform import Platform
 from touchline.edge.http.service import Readiness, service_operations
 from touchline.edge.serving import server_of
+from touchline.flows.place_bet import BetPlacing
 from touchline.flows.serve_odds import OddsServing
 
 SETTINGS = msgspec.structs.replace(Settings(), token_secret="s" * 40)
@@ -22,15 +23,17 @@ SETTINGS = msgspec.structs.replace(Settings(), token_secret="s" * 40)
 
 def memory_platform(memory: scene.Stores, around: Surroundings, odds: OddsServing | None = None) -> Platform:
     """A pod's flows over `memory`; polls read it too, unless `odds` answers them."""
+    sessions, most = scene.memory_sessions(), SETTINGS.bets_per_minute_max
     stores = Stores(
         markets=memory.markets,
         settlements=memory.settlements,
         bets=memory.bets,
         accounts=memory.accounts,
-        sessions=scene.memory_sessions(),
+        sessions=sessions,
+        placing=BetPlacing(memory.bets, memory.accounts, sessions, around.clock, most),
         odds=odds or OddsServing(memory.markets),
     )
-    return platform_over(SETTINGS, stores, around, keys_required=True, looks_early=False)
+    return platform_over(SETTINGS, stores, around, keys_required=True)
 
 
 @asynccontextmanager

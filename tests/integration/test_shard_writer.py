@@ -13,7 +13,7 @@ import pytest
 import pytest_asyncio
 
 from tests.clock import HandClock
-from tests.ledger_scene import SettlementsInShards, authority_of, ledger_stores, written
+from tests.ledger_scene import SettlementsInShards, authority_of, ledger_stores
 from tests.samples import AWAY, DRAW, HOME, MARKET
 from tests.scene import (
     HOME_WINS,
@@ -28,6 +28,7 @@ from tests.scene import (
     price,
     superuser,
 )
+from tests.writer_scene import ANN, BOB, books, count, ledger_over, request
 from touchline.adapters.postgres.migrations import migrate
 from touchline.adapters.postgres.shards import PostgresShard
 from touchline.core.acceptance import Acceptance
@@ -38,21 +39,16 @@ from touchline.core.errors import Code, Fault, Outage, Rejection
 from touchline.core.facts import shard_of
 from touchline.core.ids import MarketId, PlayerId
 from touchline.flows.local_ledger import LocalLedger
-from touchline.flows.write_shard import CROWD_MIN, ShardWriter
+from touchline.flows.write_shard import CROWD_MIN
 from touchline.ports import Credentials, Placed
 from touchline.ports.shards import Offered, ShardRecords
 from touchline.runtime.postgres import PostgresServer
-
-BOB, ANN = PlayerId("ann"), PlayerId("bob")  # the first is in shard 2 of two, the second in shard 1
 
 
 @pytest_asyncio.fixture
 async def stores(database_dsn: str) -> AsyncIterator[Stores]:
     """V0's stores, to prepare the books with and to read them."""
-    async with postgres_stores(database_dsn) as made:
-        await price(made)
-        for name in (ANN, BOB):
-            await open_player(made, name)
+    async with books(database_dsn) as made:
         yield made
 
 
@@ -63,22 +59,6 @@ async def taken(stores: Stores, shard: int = 1, shards: int = 2) -> AsyncIterato
         yield records
 
 
-@asynccontextmanager
-async def ledger_over(stores: Stores, authority: Any = None, **sizes: Any) -> AsyncIterator[LocalLedger]:
-    """A ledger of one shard."""
-    assert stores.dsn is not None
-    store = PostgresShard(stores.dsn, 1, 1)
-    writer = ShardWriter(store, authority or authority_of(stores.markets), RULES, stores.clock, **sizes)
-    async with written(LocalLedger([writer], 1)) as ledger:
-        yield ledger
-
-
-async def request(stores: Stores, player: PlayerId = ANN, stake: int = 1_000, key: str | None = None) -> PlaceBet:
-    market = await stores.markets.get(MARKET)
-    assert market is not None
-    return bet_on(stores, market, player, HOME, stake, key)
-
-
 async def decided(stores: Stores, records: ShardRecords, *requests: PlaceBet, exposure_max: int = 10**9) -> Batch:
     market = await stores.markets.get(MARKET)
     assert market is not None
@@ -87,11 +67,6 @@ async def decided(stores: Stores, records: ShardRecords, *requests: PlaceBet, ex
     for one in requests:
         assert isinstance(batch.place(one), Acceptance)
     return batch
-
-
-async def count(stores: Stores, table: str) -> int:
-    async with superuser(stores) as connection:
-        return int(await connection.fetchval(f"SELECT count(*) FROM {table}"))
 
 
 async def cut(stores: Stores, name: str) -> None:

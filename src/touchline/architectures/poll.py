@@ -39,6 +39,7 @@ from touchline.edge.http.platform import Platform
 from touchline.edge.metering import FeedMeters, ServerMeters, SettlementMeters
 from touchline.edge.serving import Work
 from touchline.edge.workers import forget_old_messages, ingest
+from touchline.flows.place_bet import BetPlacing
 from touchline.flows.settle_market import SET_OF_BETS_MAX, SettlementWork
 
 GROWN: Final = (
@@ -74,19 +75,21 @@ async def assembled(settings: Settings, name: str) -> AsyncIterator[Poll]:
     try:
         await _refuse_grown(database)
         async with odds_stores(settings, database, clock, meters) as (markets, settlements, odds):
+            bets, accounts = PostgresBets(database, clock, rules_of(settings)), PostgresAccounts(database, clock)
             stores = Stores(
                 markets=markets,
                 settlements=settlements,
-                bets=PostgresBets(database, clock, rules_of(settings)),
-                accounts=PostgresAccounts(database, clock),
+                bets=bets,
+                accounts=accounts,
                 sessions=sessions,
+                placing=BetPlacing(bets, accounts, sessions, clock, settings.bets_per_minute_max),
                 odds=odds,
             )
             keys_required = settings.idempotency == "required"
             settlement_meters = SettlementMeters()
             at_once = SET_OF_BETS_MAX if settings.settlement == "set" else 1
             yield Poll(
-                platform_over(settings, stores, around, keys_required=keys_required, looks_early=True),
+                platform_over(settings, stores, around, keys_required=keys_required),
                 around.passwords,
                 SettlementWork(settlements, sessions, clock, settlement_meters, at_once),
                 around.feed_meters,

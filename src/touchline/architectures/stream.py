@@ -49,6 +49,7 @@ from touchline.architectures.wiring import (
     open_and_warm,
     platform_over,
     pod_works,
+    rate_of,
     rules_of,
     serve_process,
     sessions_of,
@@ -129,9 +130,10 @@ def _platform(settings: Settings, stream: Stream, markets: MarketStore, odds: Od
         bets=LedgerBets(database, clock, rules, stream.ledger, authority),
         accounts=LedgerAccounts(database, clock, stream.ledger),
         sessions=stream.sessions,
+        placing=stream.ledger,
         odds=odds,
     )
-    return platform_over(settings, stores, stream.around, keys_required=True, looks_early=False)
+    return platform_over(settings, stores, stream.around, keys_required=True)
 
 
 def _log(settings: Settings, database: Database, shards: Collection[int] | None = None) -> FactLog:
@@ -142,7 +144,10 @@ def _log(settings: Settings, database: Database, shards: Collection[int] | None 
 
 
 def _writer(settings: Settings, stream: Stream, store: PostgresShard) -> ShardWriter:
-    return ShardWriter(store, stream.authority.offered, rules_of(settings), stream.around.clock)
+    rules, rate = rules_of(settings), rate_of(settings)
+    return ShardWriter(
+        store, stream.authority.offered, rules, stream.around.clock, rate=rate, sessions=stream.sessions
+    )
 
 
 def prepare(settings: Settings) -> None:

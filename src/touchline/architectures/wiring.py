@@ -19,6 +19,7 @@ from touchline.architectures.parts import Listening
 from touchline.architectures.settings import Settings
 from touchline.core.acceptance import Rules
 from touchline.core.errors import Outage
+from touchline.core.rates import RateRules
 from touchline.edge.garbage import collect_seldom
 from touchline.edge.http import accounts, betting, trading
 from touchline.edge.http.app import HttpApp
@@ -32,7 +33,7 @@ from touchline.edge.serving import Work, serve
 from touchline.edge.workers import count_players, hear_revocations
 from touchline.flows.ingest_feed import FeedIngestion
 from touchline.flows.move_funds import FundsMoving
-from touchline.flows.place_bet import BetPlacing
+from touchline.flows.place_bet import Placing
 from touchline.flows.protect_player import PlayerProtection
 from touchline.flows.read_balance import BalanceReading
 from touchline.flows.serve_odds import OddsServing
@@ -62,13 +63,14 @@ class Surroundings:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stores:
-    """The stores that an architecture picks, and how it answers polls of one market."""
+    """The stores that an architecture picks, how it places bets and how it answers polls of one market."""
 
     markets: MarketStore
     settlements: SettlementStore
     bets: BetStore
     accounts: AccountStore
     sessions: SessionCache
+    placing: Placing
     odds: OddsServing
 
 
@@ -80,6 +82,12 @@ def rules_of(settings: Settings) -> Rules:
         exposure_max_minor=settings.exposure_max_minor,
         odds_tolerance_pct=Fraction(settings.odds_tolerance_pct),
     )
+
+
+def rate_of(settings: Settings) -> RateRules:
+    """Return how often a player may bet."""
+    window = timedelta(milliseconds=settings.velocity_window_ms)
+    return RateRules(settings.bets_per_minute_max, settings.velocity_bets, window)
 
 
 def sessions_of(settings: Settings) -> ValkeySessions:
@@ -101,12 +109,11 @@ def tokens_of(settings: Settings, clock: SystemClock) -> Tokens:
 
 
 def platform_over(
-    settings: Settings, stores: Stores, around: Surroundings, *, keys_required: bool, looks_early: bool
+    settings: Settings, stores: Stores, around: Surroundings, *, keys_required: bool
 ) -> Platform:
-    """Wire the flows over `stores`; see `Platform` and `BetPlacing` for the two choices."""
+    """Wire the flows over `stores`; see `Platform` for the choice."""
     markets, accounts, sessions, clock = stores.markets, stores.accounts, stores.sessions, around.clock
     tokens = tokens_of(settings, clock)
-    rate_max = settings.bets_per_minute_max
     return Platform(
         markets=markets,
         bets=stores.bets,
@@ -115,7 +122,7 @@ def platform_over(
         clock=clock,
         chance=around.chance,
         odds=stores.odds,
-        placing=BetPlacing(stores.bets, accounts, sessions, clock, rate_max, looks_early),
+        placing=stores.placing,
         balances=BalanceReading(accounts, sessions, clock),
         funds=FundsMoving(accounts, sessions),
         protection=PlayerProtection(accounts, clock, timedelta(seconds=settings.token_ttl_s)),

@@ -41,7 +41,7 @@ class Position:
 
     `exposure_minor` is the summed liability of the selection's open bets; `earlier` the bet on record under the
     request's idempotency key; `asked_milli` what the requested version, where it has passed, offered to be bet on.
-    Only a tolerance asks for it.
+    Only a tolerance asks for it. `barred` says that the player has placed too many bets of late.
     """
 
     account: Account
@@ -52,6 +52,7 @@ class Position:
     spent: Spent = field(default_factory=dict)
     earlier: Bet | None = None
     asked_milli: int | None = None
+    barred: Rejection | None = None
 
 
 @value(frozen=True, slots=True)
@@ -76,7 +77,7 @@ def decide(request: PlaceBet, position: Position) -> Acceptance | Rejection:
         if position.earlier.answers(request):
             return Acceptance(position.earlier, None)
         return Rejection(Code.IDEMPOTENCY_CONFLICT, "the key was used for another bet")
-    refusal = _refuse_account(position)
+    refusal = position.barred or _refuse_account(position)
     if refusal is not None:
         return refusal
     market = position.market

@@ -19,6 +19,7 @@ from touchline.core.ids import MarketId, PlayerId, SelectionId
 from touchline.core.ledger import Posting, TransferKind, Wallet
 from touchline.core.limits import LimitKind, Spent
 from touchline.core.market import Market
+from touchline.core.rates import BetRates
 from touchline.core.values import value
 
 Place = tuple[MarketId, SelectionId]
@@ -82,7 +83,8 @@ class WalletMoved:
 class Batch:
     """What requests came to: the facts to record, in order, and all that they change.
 
-    `before` is the batch before this one where it may not be on record yet.
+    `before` is the batch before this one where it may not be on record yet. `rates` have counted that one, and bar
+    who bets too often; None where that is seen to before. `fast` are those who bet faster than a person.
     """
 
     def __init__(
@@ -92,6 +94,7 @@ class Batch:
         rules: Rules,
         now: datetime,
         before: "Batch | None" = None,
+        rates: BetRates | None = None,
     ) -> None:
         self.now = now
         self.first_seq = looked_up.next_seq
@@ -101,9 +104,12 @@ class Batch:
         self.moves: list[FundsMoved] = []
         self.wallets: dict[PlayerId, WalletMoved] = {}
         self.exposures: dict[Place, ExposureMoved] = {}
+        self.fast: set[PlayerId] = set()
         self.markets = markets
         self.rules = rules
         self._looked_up = looked_up
+        self._rates = rates
+        self._taken: dict[PlayerId, int] = {}  # how many bets of each, where there are rates
         self._bet_keys: dict[Key, Bet] = {}
         self._move_keys: dict[Key, FundsMoved] = {}
         self._spent: dict[tuple[PlayerId, LimitKind], int] = {}
@@ -130,8 +136,9 @@ class Batch:
         Raises:
             Rejection: UNAUTHENTICATED: there is no such player.
         """
-        account = self._account(request.player_id)
+        account, rates = self._account(request.player_id), self._rates
         where = (request.market_id, request.selection_id)
+        taken = self._taken.get(request.player_id, 0)
         answer = decide(
             request,
             Position(
@@ -145,10 +152,15 @@ class Batch:
                 asked_milli=self._looked_up.asked_milli.get(
                     (request.market_id, request.odds_version, request.selection_id)
                 ),
+                barred=None if rates is None else rates.refusal(request.player_id, self.now, taken),
             ),
         )
         if isinstance(answer, Acceptance) and answer.posting is not None:
             self._take(answer.bet, answer.posting)
+            if rates is not None:
+                self._taken[request.player_id] = taken + 1
+                if rates.is_fast(request.player_id, self.now, taken + 1):
+                    self.fast.add(request.player_id)
             if account.limits:
                 self._count(account, LimitKind.STAKE, answer.bet.stake_minor)
                 self._count(account, LimitKind.LOSS, answer.bet.stake_minor)

@@ -3,43 +3,47 @@
 Invariant: the session never decides; a bet is refused only by `decide` on what the authority holds.
 """
 
+from collections.abc import Awaitable
 from dataclasses import dataclass
-from datetime import timedelta
 from functools import partial
+from typing import Protocol
 
 from touchline.core.acceptance import decide
 from touchline.core.bet import PlaceBet
 from touchline.core.errors import Code, Outage, Rejection
 from touchline.core.ids import PlayerId
+from touchline.core.rates import MINUTE, too_many_bets
 from touchline.flows.read_balance import keep_balances
 from touchline.ports import AccountStore, Admission, BetStore, Clock, Placed, SessionCache
 
 
+class Placing(Protocol):
+    """How a bet is placed: V0's `BetPlacing`, or a `Ledger`, whose writers keep rates and sessions, too."""
+
+    def place(self, request: PlaceBet) -> Awaitable[Placed | Rejection]:
+        """Return the bet on record, or why not. A refused bet does not count against the player's rate.
+
+        Raises:
+            Outage: nothing was recorded, or the same key tells.
+        """
+
+
 @dataclass(frozen=True, slots=True)
 class BetPlacing:
-    """Rate and balance in the session, then the store. `looks_early` is V0's, where a bet locks its market."""
+    """The `Placing` of V0: rate and balance in the session, then the store."""
 
     bets: BetStore
     accounts: AccountStore
     sessions: SessionCache
     clock: Clock
     bets_per_minute_max: int
-    looks_early: bool = True
 
     async def place(self, request: PlaceBet) -> Placed | Rejection:
-        """Return the bet on record, or why not. A refused bet does not count against the player's rate.
-
-        Raises:
-            Outage: nothing was recorded, or the same key tells.
-        """
+        """See `Placing`."""
         bet_key = request.idempotency_key or str(request.bet_id)
         admission = await self._admit(request.player_id, bet_key)
         if admission.retry_after_s is not None:
-            return Rejection(
-                Code.RATE_LIMITED,
-                f"at most {self.bets_per_minute_max} bets a minute",
-                retry_after_s=admission.retry_after_s,
-            )
+            return too_many_bets(self.bets_per_minute_max, admission.retry_after_s)
         try:
             answer = await self._decide(request, admission)
         except Outage:
@@ -56,8 +60,7 @@ class BetPlacing:
         return answer
 
     async def _decide(self, request: PlaceBet, admission: Admission) -> Placed | Rejection:
-        lacks = admission.balance is not None and admission.balance.balance_minor < request.stake_minor
-        if lacks and self.looks_early:
+        if admission.balance is not None and admission.balance.balance_minor < request.stake_minor:
             # The session's balance can be behind. What it suspects is decided on unlocked reads, in the published
             # order, so that a bettor who can't pay costs the market no lock.
             early = decide(request, await self.bets.position(request))
@@ -71,7 +74,7 @@ class BetPlacing:
             return await self.sessions.admit(player_id, bet_key, now)
         except Outage:
             # The bets on record keep the rate while the session cache is away.
-            recent = await self.bets.placed_since(player_id, now - timedelta(minutes=1))
+            recent = await self.bets.placed_since(player_id, now - MINUTE)
             return Admission(60 if recent >= self.bets_per_minute_max else None, None, False)
 
     async def _withdraw(self, player_id: PlayerId, bet_key: str) -> None:

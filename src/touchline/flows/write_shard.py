@@ -7,21 +7,21 @@ is being recorded, and sees it; bets and the other work on a shard take turns, s
 import asyncio
 import logging
 from collections import deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Any, Final, NamedTuple
 
-from touchline.core.acceptance import Acceptance, Rules
-from touchline.core.batch import Batch, Version
+from touchline.core.acceptance import Rules
+from touchline.core.batch import Batch
 from touchline.core.bet import PlaceBet
 from touchline.core.errors import Fault, Outage, Rejection
-from touchline.core.funds import FundsAcceptance, FundsMoved, MoveFunds
-from touchline.core.ids import MarketId
-from touchline.core.market import Market
+from touchline.core.funds import FundsMoved, MoveFunds
+from touchline.core.rates import RateRules
 from touchline.core.settlement import Settlement
+from touchline.flows.decide_batch import Deciding, Raised
 from touchline.flows.pace import Pace
-from touchline.ports import Balance, Clock, Credentials, Placed, Worked
+from touchline.flows.read_balance import keep_balances
+from touchline.ports import Balance, Clock, Credentials, Placed, SessionCache, Worked
 from touchline.ports.shards import Authority, Request, ShardRecords, ShardStore
 
 BATCH_BETS_MAX: Final = 500
@@ -46,12 +46,6 @@ class Asked(NamedTuple):
     answer: "asyncio.Future[Any]"
 
 
-class Raised(NamedTuple):
-    """An answer that is raised."""
-
-    error: Exception
-
-
 class Recording(NamedTuple):
     """A batch that is being recorded; `done` is False where it has to be decided anew."""
 
@@ -61,7 +55,11 @@ class Recording(NamedTuple):
 
 
 class ShardWriter:
-    """Writes the shard of `store` while `run` runs; while it is not to be had, every answer is an outage."""
+    """Writes the shard of `store` while `run` runs; while it is not to be had, every answer is an outage.
+
+    Players' bets are held to `rate`, and `sessions` have their balances before they have their answers; None of
+    either is for where nobody bets, or nobody asks.
+    """
 
     def __init__(
         self,
@@ -70,6 +68,8 @@ class ShardWriter:
         rules: Rules,
         clock: Clock,
         *,
+        rate: RateRules | None = None,
+        sessions: SessionCache | None = None,
         batch_bets_max: int = BATCH_BETS_MAX,
         waiting_max: int = WAITING_MAX,
         gather_s: float = GATHER_S,
@@ -81,6 +81,8 @@ class ShardWriter:
         self._authority = authority
         self._rules = rules
         self._clock = clock
+        self._rate = rate
+        self._sessions = sessions
         self._batch_bets_max = batch_bets_max
         self._ahead_min = min(AHEAD_MIN, batch_bets_max)
         self._waiting_max = waiting_max
@@ -90,6 +92,7 @@ class ShardWriter:
         self._jobs: deque[tuple[Job, asyncio.Future[Any]]] = deque()
         self._in_hand: list[Sequence[Asked]] = []  # no longer waiting, and not answered yet
         self._recording: Recording | None = None
+        self._telling: set[asyncio.Task[None]] = set()  # batches on record whose answers are on their way
         self._gathering = False
         self._woken = asyncio.Event()
         self._ours = asyncio.Event()
@@ -177,8 +180,9 @@ class ShardWriter:
             await asyncio.sleep(TAKEN_AGAIN_AFTER_S)
 
     async def _serve_while_ours(self, records: ShardRecords) -> None:
+        deciding = Deciding(records, self._authority, self._rules, self._clock, self._rate)
         tasks: list[asyncio.Task[Any]] = [
-            asyncio.create_task(self._serve(records)),
+            asyncio.create_task(self._serve(deciding)),
             asyncio.create_task(records.lost()),
         ]
         self._ours.set()
@@ -206,31 +210,31 @@ class ShardWriter:
         self._jobs.clear()
         self._recording = None
 
-    async def _serve(self, records: ShardRecords) -> None:
+    async def _serve(self, deciding: Deciding) -> None:
         while True:
             self._woken.clear()
             if self._jobs or (self._recording is not None and self._recording.done.done()):
-                await self._finish(records)
+                await self._finish(deciding)
             if self._jobs:
-                await self._do_next(records)
+                await self._do_next(deciding)
             enough = 1 if self._recording is None and not self._gathering else self._ahead_min
             if len(self._waiting) >= enough:
-                await self._next_batch(records)
+                await self._next_batch(deciding)
             elif not self._jobs:
                 await self._woken.wait()
 
-    async def _do_next(self, records: ShardRecords) -> None:
+    async def _do_next(self, deciding: Deciding) -> None:
         """Do one job, while nothing is being recorded."""
         job, done = self._jobs.popleft()
         try:
-            _tell(done, await job(records))
+            _tell(done, await job(deciding.records))
         except Fault as fault:
             _tell(done, Raised(fault))
         except Outage:
             _tell(done, Raised(self._away()))
             raise
 
-    async def _next_batch(self, records: ShardRecords) -> None:
+    async def _next_batch(self, deciding: Deciding) -> None:
         """Decide the next requests, and begin to record them once those before are on record."""
         asked = [self._waiting.popleft() for _ in range(min(len(self._waiting), self._batch_bets_max))]
         self._in_hand.append(asked)
@@ -238,14 +242,14 @@ class ShardWriter:
             self._gathering = True
             asyncio.get_running_loop().call_later(self._gather_s, self._gathered)
         try:
-            batch, answers = await self._decide(records, asked, self._recording)
-            if not await self._finish(records):  # what it was decided on did not come to be
-                batch, answers = await self._decide(records, asked, None)
+            batch, answers = await self._decide(deciding, asked, self._recording)
+            if not await self._finish(deciding):  # what it was decided on did not come to be
+                batch, answers = await self._decide(deciding, asked, None)
         except Fault as fault:
-            await self._finish(records)
-            await self._part(records, asked, fault)
+            await self._finish(deciding)
+            await self._part(deciding, asked, fault)
             return
-        done = asyncio.create_task(self._record(records, asked, batch, answers))
+        done = asyncio.create_task(self._record(deciding, asked, batch, answers))
         done.add_done_callback(lambda _: self._woken.set())
         self._recording = Recording(asked, batch, done)
 
@@ -254,63 +258,43 @@ class ShardWriter:
         self._woken.set()
 
     async def _decide(
-        self, records: ShardRecords, asked: Sequence[Asked], recording: Recording | None
+        self, deciding: Deciding, asked: Sequence[Asked], recording: Recording | None
     ) -> tuple[Batch, Sequence[Any]]:
-        """Decide on requests; `recording` is what may not be on record yet."""
         requests = [one.request for one in asked]
-        offered, found = await asyncio.gather(self._offered(requests), records.look_up(requests))
-        now = offered.at or self._clock.now()
-        limited = [player_id for player_id, held in found.accounts.items() if held.account.limits]
-        before = None if recording is None else recording.batch
-        if before is not None and found.next_seq not in (before.first_seq, before.next_seq):
-            raise Outage(f"shard {self.shard}: another writer has taken it, and its turn")
-        if recording is not None and limited and recording.batch.hidden_from(found, limited):
-            # What counts against limits is read after the rest, and must not have seen more than that has.
-            await asyncio.wait([recording.done])
-            found = await records.look_up(requests)
-        passed = self._passed(requests, offered.markets)
-        if limited or passed:
-            spent, asked_milli = await records.spent(limited, now), await records.asked_milli(passed)
-            found = replace(found, spent=spent, asked_milli=asked_milli)
-        batch = Batch(found, offered.markets, self._rules, now, before)
-        return batch, [_answer(batch, request, offered) for request in requests]
-
-    async def _offered(self, requests: Sequence[Request]) -> "Shown":
-        markets = {request.market_id for request in requests if isinstance(request, PlaceBet)}
-        if not markets:
-            return Shown({}, None, None)
-        try:
-            offered = await self._authority(markets)
-        except Outage as outage:
-            return Shown({}, None, outage)
-        return Shown(offered.markets, offered.at, None)
-
-    def _passed(self, requests: Sequence[Request], markets: Mapping[MarketId, Market]) -> set[Version]:
-        """Return the versions that bets ask for and that have passed, where a tolerance may honour them."""
-        if not self._rules.odds_tolerance_pct:
-            return set()
-        return {
-            (request.market_id, request.odds_version, request.selection_id)
-            for request in requests
-            if isinstance(request, PlaceBet)
-            and request.market_id in markets
-            and request.odds_version < markets[request.market_id].odds_version
-        }
+        if recording is None:
+            return await deciding.decide(requests, None, None)
+        return await deciding.decide(requests, recording.batch, recording.done)
 
     async def _record(
-        self, records: ShardRecords, asked: Sequence[Asked], batch: Batch, answers: Sequence[Any]
+        self, deciding: Deciding, asked: Sequence[Asked], batch: Batch, answers: Sequence[Any]
     ) -> bool:
         """Record a batch, then answer; False, and nothing is done, where it has to be decided anew."""
-        if batch.facts and not await records.record(batch):
+        if batch.facts and not await deciding.record(batch):
             return False
         self.batches += 1
         self.bets += len(batch.bets)
         self._in_hand.remove(asked)
-        for one, answer in zip(asked, answers, strict=True):
-            _tell(one.answer, answer)
+        if self._sessions is None or not batch.bets:
+            _tell_all(asked, answers)
+        else:
+            telling = asyncio.create_task(self._keep_and_tell(self._sessions, batch, asked, answers))
+            self._telling.add(telling)
+            telling.add_done_callback(self._telling.discard)
         return True
 
-    async def _finish(self, records: ShardRecords) -> bool:
+    async def _keep_and_tell(
+        self, sessions: SessionCache, batch: Batch, asked: Sequence[Asked], answers: Sequence[Any]
+    ) -> None:
+        """Answer once the players' sessions have their balances, while the next batch is being recorded."""
+        moved = {bet.player_id: batch.wallets[bet.player_id] for bet in batch.bets}
+        balances = {
+            player_id: Balance(one.wallet.balance_minor, one.currency, one.version)
+            for player_id, one in moved.items()
+        }
+        await keep_balances(sessions, balances)
+        _tell_all(asked, answers)
+
+    async def _finish(self, deciding: Deciding) -> bool:
         """Wait for what is being recorded; False where it came to something else than was decided."""
         recording, self._recording = self._recording, None
         if recording is None:
@@ -319,26 +303,26 @@ class ShardWriter:
             if await recording.done:
                 return True
         except Fault as fault:
-            await self._part(records, recording.asked, fault)
+            await self._part(deciding, recording.asked, fault)
             return False
-        await self._redo(records, recording.asked)
+        await self._redo(deciding, recording.asked)
         return False
 
-    async def _redo(self, records: ShardRecords, asked: Sequence[Asked]) -> None:
+    async def _redo(self, deciding: Deciding, asked: Sequence[Asked]) -> None:
         """Decide and record requests anew, while nothing else is being recorded."""
         for _ in range(TRIES_MAX):
             try:
-                batch, answers = await self._decide(records, asked, None)
-                if await self._record(records, asked, batch, answers):
+                batch, answers = await self._decide(deciding, asked, None)
+                if await self._record(deciding, asked, batch, answers):
                     return
             except Fault as fault:
-                await self._part(records, asked, fault)
+                await self._part(deciding, asked, fault)
                 return
         self._in_hand.remove(asked)
         for one in asked:
             _tell(one.answer, Raised(self._away()))
 
-    async def _part(self, records: ShardRecords, asked: Sequence[Asked], fault: Fault) -> None:
+    async def _part(self, deciding: Deciding, asked: Sequence[Asked], fault: Fault) -> None:
         """Find the request that the books refuse, so that it fails alone."""
         self._in_hand.remove(asked)
         if len(asked) == 1:
@@ -347,47 +331,12 @@ class ShardWriter:
         halves = asked[: len(asked) // 2], asked[len(asked) // 2 :]
         self._in_hand += halves
         for half in halves:
-            await self._redo(records, half)
+            await self._redo(deciding, half)
 
 
-class Shown(NamedTuple):
-    """What the authority shows, and since when; nothing where it is `away`."""
-
-    markets: Mapping[MarketId, Market]
-    at: datetime | None
-    away: Outage | None
-
-
-def _answer(batch: Batch, request: Request, shown: Shown) -> Any:
-    """Decide on a request, and return what it will be answered once the batch is on record."""
-    try:
-        if isinstance(request, MoveFunds):
-            return _moved(batch, batch.move_funds(request))
-        if shown.away is not None:
-            return Raised(Outage(shown.away.dependency, shown.away.retry_after_s))
-        return _placed(batch, batch.place(request))
-    except (Rejection, Fault) as error:
-        return Raised(error)
-
-
-def _placed(batch: Batch, answer: Acceptance | Rejection) -> Placed | Rejection:
-    if isinstance(answer, Rejection):
-        return answer
-    bet, posting = answer.bet, answer.posting
-    if posting is None:
-        return Placed(bet, None)
-    return Placed(bet, Balance(posting.wallet.balance_minor, bet.currency, batch.wallets[bet.player_id].version))
-
-
-def _moved(
-    batch: Batch, answer: FundsAcceptance | Rejection
-) -> tuple[FundsMoved, Balance | None] | Rejection:
-    if isinstance(answer, Rejection):
-        return answer
-    moved = answer.moved
-    if answer.posting is None:
-        return moved, None
-    return moved, Balance(moved.balance_minor, moved.currency, batch.wallets[moved.player_id].version)
+def _tell_all(asked: Sequence[Asked], answers: Sequence[Any]) -> None:
+    for one, answer in zip(asked, answers, strict=True):
+        _tell(one.answer, answer)
 
 
 def _tell(waiter: "asyncio.Future[Any]", answer: Any) -> None:

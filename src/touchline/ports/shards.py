@@ -3,7 +3,7 @@
 Any method may raise `Outage` or `Fault`, as in `touchline.ports`; only what else can be raised is said below.
 """
 
-from collections.abc import Awaitable, Callable, Collection, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager
 from dataclasses import dataclass
 from datetime import datetime
@@ -50,10 +50,16 @@ class ShardRecords(Protocol):
     async def asked_milli(self, versions: Collection[Version]) -> Mapping[Version, int]:
         """Return what versions of markets that have passed offered, of those that are on record."""
 
+    async def placed_since(
+        self, player_ids: Collection[PlayerId], since: datetime
+    ) -> Iterable[tuple[PlayerId, datetime]]:
+        """Return of each bet that one of the players placed after `since` who it was, and when."""
+
     async def record(self, batch: Batch) -> bool:
         """Put a batch on record in one transaction, and return once that is durable.
 
-        False, and nothing recorded, where another shard meanwhile took what was left of an exposure's bound.
+        False, and nothing recorded, where another shard meanwhile took what was left of an exposure's bound. Who
+        is `fast` is flagged after it.
         """
 
     async def register(self, credentials: Credentials, username: str, currency: str, at: datetime) -> bool:

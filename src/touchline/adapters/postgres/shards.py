@@ -7,7 +7,7 @@ settlement's row.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Collection, Iterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Collection, Iterable, Iterator, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, contextmanager
 from datetime import datetime
 from typing import Any, Final
@@ -49,7 +49,7 @@ BY_KEY: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 _QUERIES: Final = Queries("shards.sql")
-_REGISTER: Final = Queries("accounts.sql")["register"]
+_ACCOUNTS: Final = Queries("accounts.sql")
 
 
 class PostgresShard:
@@ -153,13 +153,25 @@ class TakenShard:
                     found[version] = odds_milli
         return found
 
+    async def placed_since(
+        self, player_ids: Collection[PlayerId], since: datetime
+    ) -> Iterable[tuple[PlayerId, datetime]]:
+        """See `ports.ShardRecords`."""
+        with in_terms():
+            rows = await self._reader.fetch(_QUERIES["placed_since"], list(player_ids), since)
+        return [(PlayerId(user_id), at) for user_id, at in rows]
+
     async def record(self, batch: Batch) -> bool:
         """See `ports.ShardRecords`."""
         with in_terms():
             for market_id in {bet.market_id for bet in batch.bets} - self._known:
                 await self._ensure(batch.markets[market_id])
             place = (self._shard, self.epoch, batch.first_seq, len(batch.facts), batch.now)
-            return await self._write("record_batch", EXPOSURE, *place, *columns.of_batch(batch))
+            if not await self._write("record_batch", EXPOSURE, *place, *columns.of_batch(batch)):
+                return False
+            if batch.fast:
+                await self._writer.execute(_ACCOUNTS["flag_velocity"], list(batch.fast), batch.now)
+            return True
 
     async def register(self, credentials: Credentials, username: str, currency: str, at: datetime) -> bool:
         """See `ports.ShardRecords`."""
@@ -167,7 +179,7 @@ class TakenShard:
         with in_terms():
             async with self._writer.transaction():
                 account = (player_id, username, role, credentials.password_hash, currency, at)
-                if await self._writer.fetchval(_REGISTER, *account):
+                if await self._writer.fetchval(_ACCOUNTS["register"], *account):
                     opened = AccountOpened(player_id=player_id, currency=currency, opened_at=at)
                     fact = (id_of(opened), kind_of(opened).value, player_id, body_to_wire(opened))
                     if not await self._writer.fetchval(_QUERIES["append"], self._shard, self.epoch, at, *fact):

@@ -47,6 +47,10 @@ SELECT * FROM bets WHERE bet_id = ANY($1::uuid[]);
 SELECT m.* FROM unnest($1::text[], $2::text[]) AS r (user_id, key)
 JOIN funds_moves m ON m.user_id = r.user_id AND m.idempotency_key = r.key;
 
+-- name: placed_since
+-- Who placed a bet after an instant, and when, of some players.
+SELECT user_id, created_at FROM bets WHERE user_id = ANY($1::text[]) AND created_at > $2;
+
 -- name: past_versions
 -- What some versions of markets that have passed offered.
 SELECT h.market_id, h.odds_version, h.status, h.selections

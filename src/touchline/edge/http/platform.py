@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from touchline.edge.http.meters import Meters
 from touchline.flows.ingest_feed import FeedIngestion
 from touchline.flows.move_funds import FundsMoving
-from touchline.flows.place_bet import BetPlacing
+from touchline.flows.place_bet import Placing
 from touchline.flows.protect_player import PlayerProtection
 from touchline.flows.read_balance import BalanceReading
 from touchline.flows.serve_odds import OddsServing
@@ -28,7 +28,7 @@ class Platform:
     clock: Clock
     chance: Chance
     odds: OddsServing
-    placing: BetPlacing
+    placing: Placing
     balances: BalanceReading
     funds: FundsMoving
     protection: PlayerProtection
