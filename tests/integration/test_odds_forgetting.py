@@ -227,22 +227,40 @@ async def test_a_board_drops_it_too_and_polls_are_answered_all_the_same(world: F
         await stream.close()
 
 
-async def test_an_event_that_has_ended_is_shown_with_it(
+@pytest.mark.parametrize("status", [EventStatus.SCHEDULED, EventStatus.LIVE, EventStatus.ENDED])
+async def test_its_event_is_shown_with_it_and_the_books_are_read_once_for_many_polls(
+    world: Forgetful, monkeypatch: pytest.MonkeyPatch, status: EventStatus
+) -> None:
+    serving, reads = serving_with_books(world, monkeypatch)
+    old = await world.markets.get(OLD)
+    await world.markets.change_event(EVENT, lambda event: replace(event, status=status))
+    for _ in range(3):
+        assert of_event(await serving.event(EVENT)) == [OLD, OPEN]
+    assert reads == [EVENT]
+    await forgotten(world)
+    for shown in await asyncio.gather(*(serving.event(EVENT) for _ in range(3))):
+        assert of_event(shown) == [OLD, OPEN]
+        assert old in shown[1]
+    assert reads == [EVENT, EVENT]
+    await world.stores.trading.void(OPEN)  # what is at hand is later than what is on record
+    await world.stores.trading.roll_back(OLD)
+    assert [market.status.value for market in (await serving.event(EVENT))[1]] == ["suspended", "void"]
+    assert reads == [EVENT, EVENT]
+    monkeypatch.setattr("touchline.flows.serve_board.LEFT_GOOD_S", 0.0)
+    serving, reads = serving_with_books(world, monkeypatch)
+    for _ in range(3):
+        await serving.event(EVENT)
+    assert reads == [EVENT, EVENT, EVENT]
+
+
+async def test_while_the_books_are_away_its_event_is_shown_as_far_as_it_is_known(
     world: Forgetful, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    books = PostgresMarkets(world.forgetting.database, world.clock)
-    stream = ValkeyOddsStream(world.scene.valkey_url, TIMEOUT_MS)
-    markets = BoardMarkets(Board(), stream, world.markets, world.clock)
-    serving = BoardServing(markets, markets, books)
     await forgotten(world)
-    assert of_event(await serving.event(EVENT)) == [OPEN]  # it goes on: no poll of it reaches the books
-    old = await world.markets.get(OLD)
-    assert await world.markets.change_event(EVENT, lambda event: replace(event, status=EventStatus.ENDED))
-    ended = await serving.event(EVENT)
-    assert of_event(ended) == [OLD, OPEN]
-    assert old in ended[1]
-    await world.stores.trading.void(OPEN)  # what is at hand is later than what is on record
-    assert [market.status.value for market in (await serving.event(EVENT))[1]] == ["settled", "void"]
+    monkeypatch.setattr("touchline.flows.serve_board.LEFT_GOOD_S", 0.0)
+    serving, _ = serving_with_books(world, monkeypatch)
+    assert of_event(await serving.event(EVENT)) == [OLD, OPEN]
+    monkeypatch.setattr("touchline.flows.serve_board.BOOKS_WAIT_S", 0.01)
 
     async def away(_books: PostgresMarkets, _event_id: EventId) -> None:
         raise Outage("PostgreSQL")
@@ -250,10 +268,52 @@ async def test_an_event_that_has_ended_is_shown_with_it(
     async def frozen(_books: PostgresMarkets, _event_id: EventId) -> None:
         await asyncio.Event().wait()
 
-    monkeypatch.setattr("touchline.flows.serve_board.BOOKS_WAIT_S", 0.01)
     for books_event in (away, frozen):
+        new, _ = serving_with_books(world, monkeypatch)
         monkeypatch.setattr(PostgresMarkets, "event", books_event)
-        assert of_event(await serving.event(EVENT)) == [OPEN]
+        assert of_event(await serving.event(EVENT)) == [OLD, OPEN]
+        assert of_event(await new.event(EVENT)) == [OPEN]
+
+
+async def test_who_goes_while_the_books_are_read_takes_nobody_with_him(
+    world: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await forgotten(world)
+    serving, reads = serving_with_books(world, monkeypatch)
+    goes = asyncio.create_task(serving.event(EVENT))
+    stays = asyncio.create_task(serving.event(EVENT))
+    while not reads:
+        await asyncio.sleep(0)
+    goes.cancel()
+    assert of_event(await stays) == [OLD, OPEN]
+    assert reads == [EVENT]
+
+
+async def test_what_the_books_have_is_kept_of_so_many_events(
+    world: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("touchline.flows.serve_board.LEFT_KEPT_MAX", 1)
+    await price(world.stores, market_id=NEW, event_id=EventId("other"))
+    serving, reads = serving_with_books(world, monkeypatch)
+    for event_id in (EVENT, EVENT, EventId("other"), EVENT):
+        await serving.event(event_id)
+    assert reads == [EVENT, EventId("other"), EVENT]
+
+
+def serving_with_books(
+    world: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> tuple[BoardServing, list[EventId]]:
+    """Return what serves events, past a board that nothing follows, and those that the books were asked for."""
+    reads, stream = list[EventId](), ValkeyOddsStream(world.scene.valkey_url, TIMEOUT_MS)
+    markets, books = BoardMarkets(Board(), stream, world.markets, world.clock), PostgresMarkets
+    read = books.event
+
+    async def counted(store: PostgresMarkets, event_id: EventId) -> tuple[Event, list[Market]] | None:
+        reads.append(event_id)
+        return await read(store, event_id)
+
+    monkeypatch.setattr(books, "event", counted)
+    return BoardServing(markets, markets, books(world.forgetting.database, world.clock)), reads
 
 
 def of_event(shown: tuple[Event, list[Market]]) -> list[MarketId]:
