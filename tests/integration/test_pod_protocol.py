@@ -271,6 +271,29 @@ async def test_a_server_that_stops_answers_what_it_has_begun_and_closes_what_is_
     writer.close()
 
 
+@pytest.mark.parametrize("kind", ["at hand", "from a store", "a page", "a bet"])
+async def test_a_server_that_stops_answers_what_was_on_its_way_on_an_idle_connection(pod: Pod, kind: str) -> None:
+    asked = {
+        "at hand": pod.poll(),
+        "from a store": pod.request("GET /bets"),
+        "a page": pod.request("GET /"),
+        "a bet": pod.place(),
+    }
+    reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)
+    writer.write(pod.poll())
+    assert await read_answer(reader) is not None
+    pod.server.should_exit = True
+    async with asyncio.timeout(20):
+        while pod.server.servers[0].is_serving():
+            await asyncio.sleep(0)
+        writer.write(asked[kind])
+        answer = await read_answer(reader)
+        assert answer is not None
+        assert (answer.status in (200, 201), answer.headers["connection"]) == (True, "close")
+        assert await reader.read() == b""
+    writer.close()
+
+
 async def test_a_body_is_asked_for_where_the_client_waits_for_that(pod: Pod) -> None:
     body = pod.bet()
     reader, writer = await asyncio.open_connection("127.0.0.1", pod.port)

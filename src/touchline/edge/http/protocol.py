@@ -22,6 +22,7 @@ from touchline.edge.http.operations import Reply
 BODILESS: Final = frozenset({204, 304})
 UNREAD_S: Final = 30.0  # in which too little is read of an answer that waits
 CLOSING_S: Final = 2.0  # the same, once the server stops
+LAST_S: Final = 1.0  # in which what was on its way on an idle connection comes, once the server stops
 _AT_HAND: Final = (
     STATUS_LINE[200]
     + b"".join(b"%b: %b\r\n" % header for header in written(Reply(b""))[0] if header[0] != b"content-length")
@@ -70,6 +71,7 @@ class PodProtocol(HttpToolsProtocol):
         self._table = cast(HttpApp, config.app)  # without what uvicorn wraps it in, which only pages need
         self._at_hand = self._table.lanes.answer
         self._is_answered = False
+        self._is_last = False  # whether the server stops: what is asked now is the last
         self._whole: _Whole | None = None  # whose body has not all come
         self._due: tuple[RequestResponseCycle, Any] | None = None  # what the worker answers next
         self._worker: asyncio.Task[None] | None = None
@@ -104,7 +106,7 @@ class PodProtocol(HttpToolsProtocol):
         ):
             self._begin_cycle()
             return
-        method, keep_alive = parser.get_method(), parser.should_keep_alive()
+        method, keep_alive = parser.get_method(), parser.should_keep_alive() and not self._is_last
         if (
             method == b"GET"
             and keep_alive
@@ -161,8 +163,12 @@ class PodProtocol(HttpToolsProtocol):
         self._wake()
 
     def shutdown(self) -> None:
-        """See uvicorn: the server stops, and waits for its connections."""
-        super().shutdown()
+        """See uvicorn: the server stops, and waits for its connections; an idle one may be used once more."""
+        self._is_last = True
+        if self.cycle is None or self.cycle.response_complete:
+            self.loop.call_later(LAST_S, super().shutdown)
+        else:
+            super().shutdown()
         if self.flow.write_paused:
             self._forget_unread()
             self._unread = self.loop.call_later(CLOSING_S, self.transport.abort)
@@ -178,6 +184,8 @@ class PodProtocol(HttpToolsProtocol):
         self.url, self.expect_100_continue = url, expects
         self.scope["headers"] = self.headers = headers
         super().on_headers_complete()
+        if self._is_last and self.cycle is not None:
+            self.cycle.keep_alive = False
 
     def _start_asgi_task(self, cycle: RequestResponseCycle, app: Any) -> None:
         self._due = (cycle, app)
