@@ -26,6 +26,7 @@ from touchline.wire.hello_v1 import (
 from touchline.wire.shards_v1 import AnswerV1, CallV1, PingV1, RequestV1, decode_reply
 
 UNSENT_BYTES_MAX: Final = 4 * 1024 * 1024  # requests that the writer's machine has not taken yet
+AT_ONCE_MAX: Final = 32  # requests of one turn of the loop that go out together: meanwhile the writer is idle
 LOOK_S: Final = 0.1
 SILENCE_S: Final = 1.0  # then it is asked whether it is there
 DEAD_S: Final = 3.0  # then it is not
@@ -139,6 +140,8 @@ class Line(asyncio.Protocol):
             raise Outage(f"shard {self._wanted[0]}, which takes nothing in,")
         self._number = number = self._number + 1
         self._say(RequestV1(number, call))
+        if number - self._sent >= AT_ONCE_MAX:
+            self._flush()
         future: asyncio.Future[AnswerV1] = self._loop.create_future()
         self._waiting[number] = (future, due)
         if self._look is None:

@@ -34,11 +34,20 @@ NOTHING: Final = "\x1e"
 
 
 def of_batch(batch: Batch) -> Columns:
-    """Return all that a batch records: facts, what they change, bets, movements, and the bound of exposures."""
+    """Return all that a batch records: facts, what they change, bets, movements, and the bound of exposures.
+
+    A column is None where another is the same: the ids of facts, where all are of bets, or what was asked for.
+    """
+    fact_ids, *facts, fact_bets, bodies = _joined_facts(batch.facts)
+    *transfers, transfer_bets, transfer_players = joined_transfers(batch.postings)
+    bet_ids, *bets, odds, versions, stakes, currencies, keys, asked, asked_at, accept, until = _joined_bets(batch.bets)
     return (
-        *_joined_facts(batch.facts),
-        *_changed(batch.postings, batch.wallets, batch.exposures),
-        *_joined_bets(batch.bets),
+        *(fact_ids, *facts, _unless(fact_bets, fact_ids), bodies),
+        *(*transfers, _unless(transfer_bets, fact_ids), transfer_players),
+        *_joined_wallets(batch.wallets),
+        *of_exposures(batch.exposures),
+        *(_unless(bet_ids, fact_ids), *bets, odds, versions, stakes, currencies, keys),
+        *(_unless(asked, odds), _unless(asked_at, versions), accept, until),
         *of_moves(batch.moves),
         batch.rules.exposure_max_minor,
     )
@@ -48,16 +57,16 @@ def of_work(work: Work) -> Columns:
     """Return all that a settlement's work records: facts, what they change, and the bets."""
     return (
         *_joined_facts(work.facts),
-        *_changed(work.postings, work.wallets, work.exposures),
+        *joined_transfers(work.postings),
+        *_joined_wallets(work.wallets),
+        *of_exposures(work.exposures),
         *of_decided(work.moves),
     )
 
 
-def _changed(
-    postings: Sequence[Posting], wallets: Mapping[Any, WalletMoved], exposures: Mapping[Place, ExposureMoved]
-) -> Columns:
-    """Return transfers, wallets and exposures."""
-    return *joined_transfers(postings), *_joined_wallets(wallets), *of_exposures(exposures)
+def _unless(column: list[Any], other: list[Any]) -> list[Any] | None:
+    """Return a column, unless `other` is the same: the driver spends on each element what comparing all takes."""
+    return None if column == other else column
 
 
 def joined(texts: list[str]) -> str:
