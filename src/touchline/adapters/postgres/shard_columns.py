@@ -40,7 +40,8 @@ def of_batch(batch: Batch) -> Columns:
     """
     fact_ids, *facts, fact_bets, bodies = _joined_facts(batch.facts)
     *transfers, transfer_bets, transfer_players = joined_transfers(batch.postings)
-    bet_ids, *bets, odds, versions, stakes, currencies, keys, asked, asked_at, accept, until = _joined_bets(batch.bets)
+    placed = _joined_bets(batch.bets)
+    bet_ids, *bets, odds, versions, stakes, currencies, keys, asked, asked_at, accept, until = placed
     return (
         *(fact_ids, *facts, _unless(fact_bets, fact_ids), bodies),
         *(*transfers, _unless(transfer_bets, fact_ids), transfer_players),
