@@ -25,7 +25,8 @@ FRAMES_KEPT_MAX: Final = 256
 FOLLOWED_MAX: Final = 100_000  # markets and events, once somebody names one that is not known here
 BEAT_STEP_S: Final = 0.25
 STALE_AFTER_S: Final = 3.0  # without a word of the odds' authority, which speaks up twice a second
-CROWDED_FROM, CROWDED_UNTIL = 0.5, 0.15  # of the time that goes into pushes; held frames cost less than half
+CROWDED_FROM, CROWDED_UNTIL = 0.5, 0.4  # of the time that pushes take, or would take were no frame held
+HELD_GAIN_MAX: Final = 3.0  # how much less time held frames take, at most
 LOOKS_COUNTED: Final = 4
 AHEAD_S: Final = 2.0  # for how long someone waits whom another gateway has told more than is known here
 
@@ -45,8 +46,11 @@ class Hub:
         self.frames_conflated = dict.fromkeys(Conflated, 0)
         self.stale_since: datetime | None = None
         self.crowded = False  # so much to push that prices are held back a moment, to go several at a time
-        self._share = 0.0  # of the time of the last beats that went into pushes
-        self._pushing_s = 0.0  # that did since `_looked_at_s`
+        self._share = 0.0  # of the time of the last beats that pushes took, or would have taken
+        self._pushing_s = 0.0  # that they took since `_looked_at_s`
+        self._rate = 0.0  # how many there were of them a second
+        self._pushes = 0  # how many since `_looked_at_s`
+        self._push_s = 0.0  # that one takes where no frame is held
         self._looked_at_s = 0.0
         self._framing = framing
         self._heard_at = clock.now()
@@ -221,10 +225,19 @@ class Hub:
         self._heard_at, self._heard_at_s = self.clock.now(), _now_s()
 
     def _look_at_crowd(self, now_s: float) -> None:
-        """Hold frames back or not, by how much time they take: the kernel sends several for the price of one."""
-        share = self._pushing_s / max(now_s - self._looked_at_s, 1e-9)
+        """Hold frames back or not, by how much time they take: the kernel sends several for the price of one.
+
+        What is saved so is no sign that the crowd has gone: those who are held count as they did before.
+        """
+        elapsed_s = max(now_s - self._looked_at_s, 1e-9)
+        share, rate = self._pushing_s / elapsed_s, self._pushes / elapsed_s
+        if self.crowded:
+            share = min(rate * self._push_s, HELD_GAIN_MAX * share)
         self._share += (share - self._share) / LOOKS_COUNTED
-        self._pushing_s, self._looked_at_s = 0.0, now_s
+        self._rate += (rate - self._rate) / LOOKS_COUNTED
+        if not self.crowded and self._rate:
+            self._push_s = self._share / self._rate
+        self._pushing_s, self._pushes, self._looked_at_s = 0.0, 0, now_s
         crowded = self._share > (CROWDED_UNTIL if self.crowded else CROWDED_FROM)
         if crowded is not self.crowded:
             self.crowded = crowded
@@ -251,6 +264,7 @@ class Hub:
                     concerned.setdefault(group, []).append(change)
         now_s = _now_s()
         for group, changes in concerned.items():
+            self._pushes += len(group.boxed) + len(group.prompt)
             if group.boxed:
                 _offer(group.boxed, changes, cursor)
             if group.prompt:
