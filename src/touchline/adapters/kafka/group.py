@@ -2,11 +2,12 @@
 
 Invariants: the client is polled whether or not anyone asks for messages, so that a consumer that works for long is
 not taken for dead and holds up no rebalance; an offset of a partition that was taken away meanwhile is never
-committed.
+committed; what is paused goes on once there is room, and no partition goes away paused, for the client would keep
+it so when it comes back.
 """
 
 import asyncio
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -40,6 +41,7 @@ class Partition:
     number: int
     offset: Offset = field(default_factory=lambda: Offset(0))
     to_commit: int | None = None  # what could not be committed yet
+    paused: bool = False  # as the client has it
     seen: dict[int, int] = field(default_factory=dict)  # the highest seq of each shard
 
     def is_new(self, fact: Fact) -> bool:
@@ -76,7 +78,6 @@ class GroupConsumer:
             )
         )
         self._held: dict[int, Partition] = {}
-        self._paused = False
         self._come: asyncio.Queue[Sequence[Read] | Outage | Fault] = asyncio.Queue()
         self._waiting = 0  # messages that have come and were not asked for yet
         self._pump: asyncio.Task[None] | None = None
@@ -141,21 +142,25 @@ class GroupConsumer:
 
     def _assigned(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
         self._held |= {partition.partition: Partition(partition.partition) for partition in partitions}
-        self._paused = False  # these are not
 
     def _taken(self, _consumer: Consumer, partitions: list[TopicPartition]) -> None:
-        for partition in partitions:
-            self._held.pop(partition.partition, None)
+        numbers = [partition.partition for partition in partitions if partition.partition in self._held]
+        self._pause([self._held.pop(number) for number in numbers], False)
 
     def _poll(self, room: int) -> Sequence[Read]:
         for partition in self._held.values():
             if partition.to_commit is not None:
                 self._commit(partition, partition.to_commit)
-        if (room <= 0) is not self._paused:
-            mine = [TopicPartition(self._cluster.topic, number) for number in self._held]
-            (self._consumer.pause if room <= 0 else self._consumer.resume)(mine)
-            self._paused = room <= 0
+        self._pause(self._held.values(), room <= 0)
         return poll(self._consumer, min(max(1, room), FACTS_AT_ONCE_MAX), self._held.get)
+
+    def _pause(self, partitions: Iterable[Partition], paused: bool) -> None:
+        turned = [partition for partition in partitions if partition.paused is not paused]
+        if turned:
+            places = [TopicPartition(self._cluster.topic, partition.number) for partition in turned]
+            (self._consumer.pause if paused else self._consumer.resume)(places)
+        for partition in turned:
+            partition.paused = paused
 
     def _commit(self, partition: Partition, offset: int) -> None:
         if not self.has(partition):
