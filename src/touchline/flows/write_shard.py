@@ -27,7 +27,7 @@ from touchline.ports.shards import Authority, Request, ShardRecords, ShardStore
 BATCH_BETS_MAX: Final = 500
 WAITING_MAX: Final = 10_000  # requests of one shard; more are an outage at once
 JOBS_MAX: Final = 1_000  # registrations and settlements' work that wait, likewise
-AHEAD_MIN: Final = 100  # fewer that wait are not decided before what is being recorded is on record
+AHEAD_MIN: Final = 64  # fewer that wait are not decided before what is being recorded is on record
 CROWD_MIN: Final = 10  # after a batch of so many the next one gathers: of a few each bet costs more
 GATHER_S: Final = 0.01  # ... at most so long, and until as many wait as are decided ahead
 TRIES_MAX: Final = 5  # to record what other shards leave less and less room for
