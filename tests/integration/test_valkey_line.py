@@ -80,6 +80,23 @@ async def test_a_server_that_is_silent_is_an_outage_in_time_and_comes_back(serve
     await child.stop()
 
 
+async def test_who_waits_for_an_attempt_to_connect_that_fails_waits_for_no_other() -> None:
+    attempts: list[asyncio.StreamWriter] = []
+
+    async def silent(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        attempts.append(writer)
+
+    async with await asyncio.start_server(silent, "127.0.0.1", 0) as server:
+        valkey = Valkey(f"redis://127.0.0.1:{server.sockets[0].getsockname()[1]}/0", SOON_MS)
+        for _ in range(2):
+            asked = [valkey.call("PING") for _ in range(20)]
+            answers = await asyncio.gather(*asked, return_exceptions=True)
+            assert all(isinstance(answer, Outage) for answer in answers)
+        assert len(attempts) == 2
+        for writer in attempts:
+            writer.close()
+
+
 async def test_what_waits_is_bounded(valkey_url: str, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(connection, "WAITING_MAX", 10)
     valkey = Valkey(valkey_url, 5_000)

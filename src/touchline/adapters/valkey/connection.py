@@ -45,6 +45,7 @@ class Valkey:
         self._pushed = pushed
         self._line: _Line | None = None
         self._connecting = asyncio.Lock()
+        self._failed = 0  # attempts to connect
 
     async def call(self, *command: Part) -> Any:
         """Return the answer to a command: bytes, an int, None, or a list of these.
@@ -83,34 +84,44 @@ class Valkey:
         return await line.ask(command)
 
     async def _connect(self) -> "_Line":
+        failed = self._failed
         async with self._connecting:
             if self._line is not None and not self._line.lost:
                 return self._line
-            url = self._url
-            tls = ssl.create_default_context() if url.scheme in _TLS_SCHEMES else None
+            if self._failed != failed:  # nobody waits for one attempt after the other
+                raise Outage("Valkey")
             try:
-                async with asyncio.timeout(self._timeout_s):
-                    _, line = await asyncio.get_running_loop().create_connection(
-                        lambda: _Line(self._timeout_s, self._pushed),
-                        url.hostname or "localhost",
-                        url.port or PORT,
-                        ssl=tls,
-                    )
-            except (OSError, TimeoutError) as away:
-                raise Outage("Valkey") from away
-            try:
-                if url.password:
-                    await line.ask(("AUTH", unquote(url.username or "default"), unquote(url.password)))
-                if database := url.path.strip("/"):
-                    await line.ask(("SELECT", database))
-                if self._channel:
-                    await line.ask(("HELLO", "3"))
-                    line.subscribe(self._channel)
+                self._line = await self._connected()
             except (Outage, Refused):
-                line.give_up()
+                self._failed += 1
                 raise
-            self._line = line
-            return line
+            return self._line
+
+    async def _connected(self) -> "_Line":
+        url = self._url
+        tls = ssl.create_default_context() if url.scheme in _TLS_SCHEMES else None
+        try:
+            async with asyncio.timeout(self._timeout_s):
+                _, line = await asyncio.get_running_loop().create_connection(
+                    lambda: _Line(self._timeout_s, self._pushed),
+                    url.hostname or "localhost",
+                    url.port or PORT,
+                    ssl=tls,
+                )
+        except (OSError, TimeoutError) as away:
+            raise Outage("Valkey") from away
+        try:
+            if url.password:
+                await line.ask(("AUTH", unquote(url.username or "default"), unquote(url.password)))
+            if database := url.path.strip("/"):
+                await line.ask(("SELECT", database))
+            if self._channel:
+                await line.ask(("HELLO", "3"))
+                line.subscribe(self._channel)
+        except (Outage, Refused):
+            line.give_up()
+            raise
+        return line
 
 
 class Script:
