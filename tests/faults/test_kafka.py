@@ -128,16 +128,24 @@ async def test_a_broker_killed_in_mid_stream_loses_nothing(servers_dir: Path) ->
 
 
 async def test_a_rebalance_in_mid_stream_loses_nothing(cluster: Cluster, publisher: KafkaPublisher) -> None:
-    effects, last = Effects(), 120
+    effects, last = Effects(), 0
     workers = [Worker(log_of(cluster), effects, pause_s=0.01) for _ in range(3)]
-    tasks = [asyncio.create_task(workers[0].run())]
-    for seq in range(1, last + 1):
-        await publisher.publish([fact(player, seq) for player in PLAYERS])
-        if seq in (20, 40):  # another joins
-            tasks.append(asyncio.create_task(workers[len(tasks)].run()))
-        if seq == 80:
-            await until(lambda: all(worker.worked for worker in workers))
-            tasks[0].cancel()  # and the first one goes
+    tasks = []
+
+    async def publish(rounds: int) -> None:
+        nonlocal last
+        for _ in range(rounds):
+            last += 1
+            await publisher.publish([fact(player, last) for player in PLAYERS])
+
+    for worker, rounds in zip(workers, (20, 20, 40), strict=True):  # one after another joins
+        tasks.append(asyncio.create_task(worker.run()))
+        await publish(rounds)
+    while not all(worker.worked for worker in workers):
+        await until(lambda: effects.are_all_of(last))  # by the others: whoever is late may find nothing left
+        await publish(1)
+    tasks[0].cancel()  # and the first one goes
+    await publish(40)
     await until(lambda: effects.are_all_of(last))
     effects.assert_in_order(last)
     for task in tasks:
