@@ -77,6 +77,8 @@ ASKED_BY_WRITERS = [
     ("look_up", ["players_pkey", "wallets_pkey", "bets_by_key", "exposures_pkey", "shards_pkey"]),
     ("bets_by_id", ["bets_pkey"]),
     ("moves_by_key", ["funds_moves_user_id_idempotency_key_key"]),
+    ("placed_since", ["bets_by_user"]),
+    ("flag_fast", ["players_pkey"]),
     ("past_versions", ["odds_history_pkey"]),
     ("record_batch", ["shards_pkey", "wallets_pkey"]),
     ("record_work", ["shards_pkey", "wallets_pkey", "bets_pkey", "settlements_pkey"]),

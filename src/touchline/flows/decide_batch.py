@@ -4,17 +4,17 @@ Invariant: what is decided while the batch before is being recorded sees what th
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from typing import Any, NamedTuple
 
 from touchline.core.acceptance import Acceptance, Rules
-from touchline.core.batch import Batch, LookedUp, Version
+from touchline.core.batch import Batch, Version
 from touchline.core.bet import PlaceBet
 from touchline.core.errors import Fault, Outage, Rejection
 from touchline.core.funds import FundsAcceptance, FundsMoved, MoveFunds
-from touchline.core.ids import MarketId
+from touchline.core.ids import MarketId, PlayerId
 from touchline.core.market import Market
 from touchline.core.rates import MINUTE, BetRates, RateRules
 from touchline.ports import Balance, Clock, Placed
@@ -66,7 +66,9 @@ class Deciding:
         if limited or passed:
             spent, asked_milli = await records.spent(limited, now), await records.asked_milli(passed)
             found = replace(found, spent=spent, asked_milli=asked_milli)
-        await self._learn_rates(found, now)
+        if offered.away is None:
+            bettors = {request.player_id for request in requests if isinstance(request, PlaceBet)}
+            await self._learn_rates(bettors & found.accounts.keys(), now)
         batch = Batch(found, offered.markets, self._rules, now, before, self._rates)
         return batch, [_answer(batch, request, offered) for request in requests]
 
@@ -83,8 +85,9 @@ class Deciding:
                 self._rates.uncount(batch.bets)
         return recorded
 
-    async def _learn_rates(self, found: LookedUp, now: datetime) -> None:
-        unknown = [] if self._rates is None else self._rates.unknown(found.accounts, now)
+    async def _learn_rates(self, bettors: Collection[PlayerId], now: datetime) -> None:
+        """Learn of bets before; `now` is by the authority's clock, as the instants of bets are."""
+        unknown = [] if self._rates is None or not bettors else self._rates.unknown(bettors, now)
         if self._rates is not None and unknown:
             self._rates.learn(unknown, await self.records.placed_since(unknown, now - MINUTE))
 

@@ -291,8 +291,10 @@ class ShardWriter:
             player_id: Balance(one.wallet.balance_minor, one.currency, one.version)
             for player_id, one in moved.items()
         }
-        await keep_balances(sessions, balances)
-        _tell_all(asked, answers)
+        try:
+            await keep_balances(sessions, balances)
+        finally:  # they are on record, whatever becomes of the cache
+            _tell_all(asked, answers)
 
     async def _finish(self, deciding: Deciding) -> bool:
         """Wait for what is being recorded; False where it came to something else than was decided."""

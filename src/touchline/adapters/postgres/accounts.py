@@ -165,7 +165,7 @@ class PostgresAccounts:
 
     async def flag_velocity(self, player_id: PlayerId, at: datetime) -> None:
         """See `ports.AccountStore`."""
-        await self._database.value(_QUERIES["flag_velocity"], [player_id], at)
+        await self._database.value(_QUERIES["flag_velocity"], player_id, at)
 
     async def revoke(self, revocation: Revocation) -> None:
         """See `ports.AccountStore`."""

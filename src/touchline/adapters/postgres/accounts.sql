@@ -77,8 +77,8 @@ UPDATE players SET limits = $2::text::jsonb WHERE user_id = $1;
 UPDATE players SET excluded_until = greatest(excluded_until, $2) WHERE user_id = $1 RETURNING excluded_until;
 
 -- name: flag_velocity
--- Mark accounts as betting faster than a person can.
-UPDATE players SET velocity_flagged_at = $2 WHERE user_id = ANY($1::text[]);
+-- Mark an account as betting faster than a person can.
+UPDATE players SET velocity_flagged_at = $2 WHERE user_id = $1;
 
 -- name: revoke
 -- Put a revocation on record and tell every listener.

@@ -49,7 +49,7 @@ BY_KEY: Final = {
     "plan_cache_mode": "force_generic_plan",
 }
 _QUERIES: Final = Queries("shards.sql")
-_ACCOUNTS: Final = Queries("accounts.sql")
+_REGISTER: Final = Queries("accounts.sql")["register"]
 
 
 class PostgresShard:
@@ -170,7 +170,7 @@ class TakenShard:
             if not await self._write("record_batch", EXPOSURE, *place, *columns.of_batch(batch)):
                 return False
             if batch.fast:
-                await self._writer.execute(_ACCOUNTS["flag_velocity"], list(batch.fast), batch.now)
+                await self._writer.execute(_QUERIES["flag_fast"], list(batch.fast), batch.now)
             return True
 
     async def register(self, credentials: Credentials, username: str, currency: str, at: datetime) -> bool:
@@ -179,7 +179,7 @@ class TakenShard:
         with in_terms():
             async with self._writer.transaction():
                 account = (player_id, username, role, credentials.password_hash, currency, at)
-                if await self._writer.fetchval(_ACCOUNTS["register"], *account):
+                if await self._writer.fetchval(_REGISTER, *account):
                     opened = AccountOpened(player_id=player_id, currency=currency, opened_at=at)
                     fact = (id_of(opened), kind_of(opened).value, player_id, body_to_wire(opened))
                     if not await self._writer.fetchval(_QUERIES["append"], self._shard, self.epoch, at, *fact):

@@ -51,6 +51,12 @@ JOIN funds_moves m ON m.user_id = r.user_id AND m.idempotency_key = r.key;
 -- Who placed a bet after an instant, and when, of some players.
 SELECT user_id, created_at FROM bets WHERE user_id = ANY($1::text[]) AND created_at > $2;
 
+-- name: flag_fast
+-- Mark accounts as betting faster than a person can; one that somebody has locked may be marked by its next such bet.
+UPDATE players SET velocity_flagged_at = $2 WHERE user_id IN (
+    SELECT user_id FROM players WHERE user_id = ANY($1::text[]) FOR NO KEY UPDATE SKIP LOCKED
+);
+
 -- name: past_versions
 -- What some versions of markets that have passed offered.
 SELECT h.market_id, h.odds_version, h.status, h.selections
