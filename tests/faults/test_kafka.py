@@ -212,6 +212,23 @@ async def test_a_consumer_that_works_for_long_keeps_its_place(cluster: Cluster, 
     assert places(reader.read, 1) == list(range(1, 8_002))
 
 
+async def test_what_waits_comes_in_few_deliveries(cluster: Cluster, publisher: KafkaPublisher) -> None:
+    """However the partitions take turns in it: each delivery is stored by itself."""
+    last, deliveries = 50, 0
+    async with reading(log_of(cluster)) as reader:
+        await publisher.publish([fact(player, 1) for player in PLAYERS])
+        working = await reader.next()
+        for seq in range(2, last + 1):
+            await publisher.publish([fact(player, seq) for player in PLAYERS])
+        await working.done()
+        while len(reader.read) < len(PLAYERS) * last:
+            await (await reader.next()).done()
+            deliveries += 1
+    for player in PLAYERS:
+        assert places(reader.read, player) == list(range(1, last + 1))
+    assert deliveries < last  # not one for each time that a partition was published to
+
+
 async def test_what_waits_is_counted_again_once_a_broker_is_back(servers_dir: Path) -> None:
     server = KafkaServer(servers_dir / f"kafka-{uuid4().hex}", broker_jars())
     await server.start()

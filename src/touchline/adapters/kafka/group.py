@@ -7,6 +7,7 @@ it so when it comes back.
 """
 
 import asyncio
+from collections import deque
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass, field
 from typing import Final
@@ -78,8 +79,9 @@ class GroupConsumer:
             )
         )
         self._held: dict[int, Partition] = {}
-        self._come: asyncio.Queue[Sequence[Read] | Outage | Fault] = asyncio.Queue()
-        self._waiting = 0  # messages that have come and were not asked for yet
+        self._come: deque[Read] = deque()  # and was not asked for yet
+        self._failed: Outage | Fault | None = None
+        self._news = asyncio.Event()  # of either
         self._pump: asyncio.Task[None] | None = None
 
     async def join(self) -> None:
@@ -92,16 +94,18 @@ class GroupConsumer:
         self._pump = asyncio.create_task(self._keep_polling())
 
     async def next(self) -> Sequence[Read]:
-        """Return the messages that came next.
+        """Return the messages that have come, at most `FACTS_AT_ONCE_MAX`: a partition's together, in their order.
 
         Raises:
             Outage: the group can't be read from for now.
         """
-        come = await self._come.get()
-        if isinstance(come, Exception):
-            raise come
-        self._waiting -= len(come)
-        return come
+        await self._news.wait()
+        if self._failed and not self._come:
+            raise self._failed
+        come = [self._come.popleft() for _ in range(min(len(self._come), FACTS_AT_ONCE_MAX))]
+        if not (self._come or self._failed):
+            self._news.clear()
+        return sorted(come, key=lambda read: read.partition.number)
 
     def has(self, partition: Partition) -> bool:
         """Tell whether a partition was not taken away meanwhile."""
@@ -122,15 +126,13 @@ class GroupConsumer:
         self._thread.end()
 
     async def _keep_polling(self) -> None:
-        while True:
+        while self._failed is None:
             try:
-                come = await self._thread.call(self._poll, HELD_MAX - self._waiting)
+                self._come.extend(await self._thread.call(self._poll, HELD_MAX - len(self._come)))
             except (Outage, Fault) as error:
-                self._come.put_nowait(error)
-                return
-            if come:
-                self._waiting += len(come)
-                self._come.put_nowait(come)
+                self._failed = error
+            if self._come or self._failed:
+                self._news.set()
 
     # Below, what is called in the client's thread.
 
