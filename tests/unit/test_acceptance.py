@@ -18,6 +18,7 @@ from touchline.core.ledger import STAKES, TransferKind, Wallet, wallet_account
 from touchline.core.limits import Limit, LimitKind, Period
 from touchline.core.market import MarketStatus, Selection, SelectionStatus
 from touchline.core.price import format_odds
+from touchline.core.rates import too_many_bets
 
 Case = tuple[PlaceBet, Position]
 STAKE_OF_DAY = (LimitKind.STAKE, Period.DAY)
@@ -41,6 +42,7 @@ def _account(where: Position, **changed: Any) -> Position:
 
 # What makes each refusal apply, and touches nothing that another one looks at.
 CAUSES: dict[Code, Callable[[PlaceBet, Position], Case]] = {
+    Code.RATE_LIMITED: lambda r, p: (r, replace(p, barred=too_many_bets(10, 1))),
     Code.IDEMPOTENCY_CONFLICT: lambda r, p: (r, replace(p, earlier=bet(stake_minor=7))),
     Code.SELF_EXCLUDED: lambda r, p: (r, _account(p, excluded_until=NOON + SECOND)),
     Code.ACCOUNT_LOCKED: lambda r, p: (r, _account(p, locked_until=NOON + SECOND)),

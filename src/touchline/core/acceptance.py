@@ -76,7 +76,7 @@ def decide(request: PlaceBet, position: Position) -> Acceptance | Rejection:
     if position.earlier is not None:
         if position.earlier.answers(request):
             return Acceptance(position.earlier, None)
-        return Rejection(Code.IDEMPOTENCY_CONFLICT, "the key was used for another bet")
+        return position.barred or Rejection(Code.IDEMPOTENCY_CONFLICT, "the key was used for another bet")
     refusal = position.barred or _refuse_account(position)
     if refusal is not None:
         return refusal
