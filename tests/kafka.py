@@ -5,6 +5,7 @@ process that was started, never by its name.
 """
 
 import asyncio
+import ctypes
 import os
 import shutil
 import subprocess
@@ -14,9 +15,11 @@ from hashlib import sha256
 from pathlib import Path
 
 import pytest
+from confluent_kafka import KafkaError, cimpl
 from confluent_kafka.admin import AdminClient
 from confluent_kafka.cimpl import KafkaException
 
+from touchline.adapters.kafka.publisher import KafkaPublisher
 from touchline.runtime.addresses import LOCALHOST, free_port
 from touchline.runtime.process import Child, Program, ready, start
 
@@ -90,6 +93,17 @@ def _download(to: Path) -> None:
     done = subprocess.run([*command, *options], capture_output=True, text=True, timeout=DOWNLOAD_TIMEOUT_S)
     if done.returncode:
         pytest.fail(f"Maven could not take the broker's jars:\n{done.stdout}{done.stderr}")
+
+
+def fail_for_good(publisher: KafkaPublisher) -> None:
+    """Have its producer fail as where a message is missing in a row, by what the client's C library has for tests.
+
+    The library knows a producer by the pointer that the client's object begins with.
+    """
+    assert publisher._producer is not None
+    handle = ctypes.c_void_p.from_address(id(publisher._producer) + object.__basicsize__)
+    library = ctypes.CDLL(cimpl.__file__)
+    assert library.rd_kafka_test_fatal_error(handle, KafkaError.OUT_OF_ORDER_SEQUENCE_NUMBER, b"a test") == 0
 
 
 @dataclass

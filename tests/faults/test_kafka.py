@@ -8,7 +8,7 @@ from uuid import uuid4
 import pytest
 import pytest_asyncio
 
-from tests.kafka import KafkaServer, broker_jars
+from tests.kafka import KafkaServer, broker_jars, fail_for_good
 from tests.logs import SESSION_TIMEOUT_MS, Reader, at_work, fact, facts, opened, places, postgres_logs, reading
 from tests.samples import EVENT, bet
 from touchline.adapters.kafka.cluster import Cluster
@@ -188,6 +188,18 @@ async def test_a_fact_published_again_is_delivered_once(cluster: Cluster, publis
     assert places(seen, 1) == list(range(1, end + 5))
     await tail.aclose()
     await reader.close()
+
+
+async def test_a_producer_that_failed_for_good_is_replaced(cluster: Cluster, publisher: KafkaPublisher) -> None:
+    await publisher.publish(facts(1, 1, 3))
+    fail_for_good(publisher)
+    with pytest.raises(Outage):
+        await publisher.publish(facts(1, 4, 6))
+    await publisher.publish(facts(1, 4, 6))
+    async with reading(log_of(cluster)) as reader:
+        await reader.until(lambda: len(reader.read) == 6)
+    assert reader.read == facts(1, 1, 6)
+    fail_for_good(publisher)  # and it is closed all the same
 
 
 async def test_a_log_of_some_shards_passes_over_the_others(cluster: Cluster, publisher: KafkaPublisher) -> None:

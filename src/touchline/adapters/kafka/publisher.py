@@ -6,9 +6,10 @@ is dropped with all that it still holds. What was sent already is then published
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from typing import Any, Final
 
-from confluent_kafka import KafkaError, Message, Producer
+from confluent_kafka import KafkaError, KafkaException, Message, Producer
 
 from touchline.adapters.kafka.cluster import FACT_ID, KIND, SHARD, Cluster, Thread, in_our_terms
 from touchline.core.errors import Outage
@@ -62,6 +63,9 @@ class KafkaPublisher:
             left = producer.flush(self._timeout_s)
         except BufferError:
             left = len(producer)
+        except KafkaException:  # after some errors a producer refuses whatever comes, for good
+            self._drop()
+            raise
         if refused or left:
             self._drop()
             raise in_our_terms(refused[0]) if refused else Outage("Kafka")
@@ -83,7 +87,8 @@ class KafkaPublisher:
         producer, self._producer = self._producer, None
         if producer is not None:
             producer.purge()
-            producer.poll(0)
+            with suppress(KafkaException):  # what made it useless, told once more
+                producer.poll(0)
 
 
 def key_of(body: Body) -> str:
