@@ -10,7 +10,10 @@ import pytest
 
 from touchline.adapters.valkey import connection
 from touchline.adapters.valkey.connection import Valkey
+from touchline.adapters.valkey.sessions import ValkeySessions
 from touchline.core.errors import Outage
+from touchline.core.ids import PlayerId
+from touchline.ports import Balance
 from touchline.runtime.valkey import ValkeyServer
 
 SOON_MS = 300
@@ -77,6 +80,27 @@ async def test_a_server_that_is_silent_is_an_outage_in_time_and_comes_back(serve
     assert all(isinstance(answer, Outage) for answer in answers)
     assert await valkey.call("PING") == b"PONG"
     await valkey.close()
+    await child.stop()
+
+
+async def test_a_session_that_missed_a_balance_is_forgotten_once_the_cache_is_back(servers_dir: Path) -> None:
+    server = ValkeyServer(servers_dir / "behind")
+    child = await server.start()
+    rates = {"bets_per_minute_max": 10, "velocity_bets": 3, "velocity_window_ms": 2_000}
+    sessions = ValkeySessions(server.url, timeout_ms=SOON_MS, ttl_s=60, **rates)
+    names = [PlayerId(name) for name in ("ann", "bob", "cid", "dot")]
+    await sessions.keep({name: Balance(1_000, "EUR", 1) for name in names[:3]})
+    os.kill(child.pid, signal.SIGSTOP)
+    try:
+        for missed in ({names[0]: Balance(900, "EUR", 2)}, {name: Balance(800, "EUR", 3) for name in names[:2]}):
+            with pytest.raises(Outage):
+                await sessions.keep(missed)
+    finally:
+        os.kill(child.pid, signal.SIGCONT)
+    await sessions.keep({names[3]: Balance(500, "EUR", 1)})
+    kept = [await sessions.balance(name) for name in names]
+    assert kept == [None, None, Balance(1_000, "EUR", 1), Balance(500, "EUR", 1)]
+    await sessions.close()
     await child.stop()
 
 

@@ -5,13 +5,16 @@ Invariant: nothing here is authoritative; whatever the cache loses is read again
 
 from collections.abc import Awaitable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, cast
+from itertools import islice
+from typing import Any, Final, cast
 
 from touchline.adapters.valkey.connection import Part, Valkey
 from touchline.adapters.valkey.gathering import Gathering
 from touchline.core.errors import Outage
 from touchline.core.ids import PlayerId
-from touchline.ports import Admission, Balance
+from touchline.ports import BALANCES_AT_ONCE_MAX, Admission, Balance
+
+MISSED_MAX: Final = 10_000  # players whose sessions may be behind; beyond, a session is until its next balance
 
 
 class ValkeySessions:
@@ -35,6 +38,7 @@ class ValkeySessions:
         self._ttl_s = ttl_s
         self._rules = (bets_per_minute_max, velocity_window_ms, ttl_s)
         self._velocity_bets = velocity_bets
+        self._missed: set[PlayerId] = set()  # whose balances the cache was not there to take
         self.hits = 0
         self.misses = 0
         self.outages = 0  # looks that the cache did not answer
@@ -63,11 +67,19 @@ class ValkeySessions:
         return self._balance_of(await self._look(session))
 
     async def keep(self, balances: Mapping[PlayerId, Balance]) -> None:
-        """See `ports.SessionCache`."""
-        if len(balances) == 1:
-            await self._keeping.ask(next(iter(balances.items())))
-        elif balances:
-            await self._keep_all(list(balances.items()))
+        """See `ports.SessionCache`. Once the cache is back, it forgets the sessions that missed a balance."""
+        try:
+            if len(balances) == 1:
+                await self._keeping.ask(next(iter(balances.items())))
+            elif balances:
+                await self._keep_all(list(balances.items()))
+        except Outage:
+            self._missed.update(islice(balances, MISSED_MAX - len(self._missed)))
+            raise
+        if self._missed:
+            behind = list(islice(self._missed, BALANCES_AT_ONCE_MAX))
+            await self._valkey.call("DEL", *(f"session:{player_id}" for player_id in behind))
+            self._missed.difference_update(behind)
 
     async def _admit_all(self, bets: Sequence[tuple[PlayerId, int, str]]) -> Sequence[list[Any]]:
         keys, args = list[str](), list[Part](self._rules)
