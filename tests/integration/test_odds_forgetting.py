@@ -25,7 +25,7 @@ from touchline.adapters.valkey.markets import ValkeyMarkets
 from touchline.adapters.valkey.refill import ValkeyRefill
 from touchline.adapters.valkey.stream import ValkeyOddsStream
 from touchline.core.delivery import DECIDED_KEPT, Board
-from touchline.core.errors import Code, Outage, Rejection
+from touchline.core.errors import Code, Fault, Outage, Rejection
 from touchline.core.event import Event, EventStatus
 from touchline.core.ids import EventId, MarketId, PlayerId
 from touchline.core.market import Market, MarketStatus
@@ -273,6 +273,22 @@ async def test_while_the_books_are_away_its_event_is_shown_as_far_as_it_is_known
         monkeypatch.setattr(PostgresMarkets, "event", books_event)
         assert of_event(await serving.event(EVENT)) == [OLD, OPEN]
         assert of_event(await new.event(EVENT)) == [OPEN]
+
+
+async def test_a_fault_of_the_books_is_told_and_not_kept(
+    world: Forgetful, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await forgotten(world)
+    serving, _ = serving_with_books(world, monkeypatch)
+
+    async def broken(_books: PostgresMarkets, _event_id: EventId) -> None:
+        raise Fault("the books are broken")
+
+    with monkeypatch.context() as for_once:
+        for_once.setattr(PostgresMarkets, "event", broken)
+        with pytest.raises(Fault):
+            await serving.event(EVENT)
+    assert of_event(await serving.event(EVENT)) == [OLD, OPEN]
 
 
 async def test_who_goes_while_the_books_are_read_takes_nobody_with_him(

@@ -26,6 +26,11 @@ class _Asked:
     until_s: float
     found: asyncio.Task[Sequence[Market]]
 
+    @property
+    def has_failed(self) -> bool:
+        """Whether the books met a fault, of which whoever asked has heard."""
+        return self.found.done() and self.found.exception() is not None
+
 
 @dataclass(frozen=True, slots=True)
 class BoardServing(OddsServing):
@@ -53,6 +58,8 @@ class BoardServing(OddsServing):
         self, event_id: EventId, held: frozenset[MarketId], books: MarketStore
     ) -> asyncio.Task[Sequence[Market]]:
         now_s, asked = asyncio.get_running_loop().time(), self._asked.pop(event_id, None)
+        if asked is not None and asked.has_failed:
+            asked = None
         if asked is None or asked.until_s <= now_s or not asked.held <= held:
             finding = _find_left(books, event_id, held, None if asked is None else asked.found)
             asked = _Asked(held, now_s + LEFT_GOOD_S, asyncio.create_task(finding))
