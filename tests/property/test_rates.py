@@ -85,6 +85,6 @@ def test_what_was_taken_before_is_asked_for_in_the_first_minute_alone_and_once()
 def test_who_is_idle_is_forgotten() -> None:
     made = rates(ANN, 0)
     made.count([bet(player_id=BOB, placed_at=at(1))], at(1))
-    assert made.players == 2
+    assert len(made._taken) == 2
     made.count([bet(player_id=BOB, placed_at=at(62))], at(62))
-    assert made.players == 1
+    assert len(made._taken) == 1

@@ -43,11 +43,6 @@ class BetRates:
         self._whole_at: datetime | None = None  # from then on no bet counts that was taken before the first look
         self._swept_at: datetime | None = None
 
-    @property
-    def players(self) -> int:
-        """How many players are held."""
-        return len(self._taken)
-
     def unknown(self, player_ids: Iterable[PlayerId], now: datetime) -> list[PlayerId]:
         """Return those of whom bets that were taken before may count, and are to be learned."""
         if self._whole_at is None:

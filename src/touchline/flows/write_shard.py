@@ -277,24 +277,10 @@ class ShardWriter:
         if self._sessions is None or not batch.bets:
             _tell_all(asked, answers)
         else:
-            telling = asyncio.create_task(self._keep_and_tell(self._sessions, batch, asked, answers))
+            telling = asyncio.create_task(_keep_and_tell(self._sessions, asked, answers))
             self._telling.add(telling)
             telling.add_done_callback(self._telling.discard)
         return True
-
-    async def _keep_and_tell(
-        self, sessions: SessionCache, batch: Batch, asked: Sequence[Asked], answers: Sequence[Any]
-    ) -> None:
-        """Answer once the players' sessions have their balances, while the next batch is being recorded."""
-        moved = {bet.player_id: batch.wallets[bet.player_id] for bet in batch.bets}
-        balances = {
-            player_id: Balance(one.wallet.balance_minor, one.currency, one.version)
-            for player_id, one in moved.items()
-        }
-        try:
-            await keep_balances(sessions, balances)
-        finally:  # they are on record, whatever becomes of the cache
-            _tell_all(asked, answers)
 
     async def _finish(self, deciding: Deciding) -> bool:
         """Wait for what is being recorded; False where it came to something else than was decided."""
@@ -334,6 +320,16 @@ class ShardWriter:
         self._in_hand += halves
         for half in halves:
             await self._redo(deciding, half)
+
+
+async def _keep_and_tell(sessions: SessionCache, asked: Sequence[Asked], answers: Sequence[Any]) -> None:
+    """Answer once the bettors' sessions have the balances that they are told, while the next batch is recorded."""
+    placed = [answer for answer in answers if isinstance(answer, Placed)]
+    balances = {one.bet.player_id: one.balance for one in placed if one.balance is not None}  # his last
+    try:
+        await keep_balances(sessions, balances)
+    finally:  # they are on record, whatever becomes of the cache
+        _tell_all(asked, answers)
 
 
 def _tell_all(asked: Sequence[Asked], answers: Sequence[Any]) -> None:

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from typing import Final
 
 from touchline.core.ids import PlayerId
+from touchline.core.rates import MINUTE
 from touchline.ports import Admission, Balance
 
 SESSIONS_MAX: Final = 50_000
-_MINUTE: Final = timedelta(minutes=1)
 
 
 class MemorySessions:
@@ -23,12 +23,12 @@ class MemorySessions:
 
     async def admit(self, player_id: PlayerId, bet_key: str, now: datetime) -> Admission:
         """See `ports.SessionCache`."""
-        counted = {key: at for key, at in self._bets.get(player_id, {}).items() if at > now - _MINUTE}
+        counted = {key: at for key, at in self._bets.get(player_id, {}).items() if at > now - MINUTE}
         self._bets[player_id] = counted
         wait: timedelta | None = None
         if bet_key not in counted:
             if len(counted) >= self._bets_per_minute_max:
-                wait = min(counted.values()) + _MINUTE - now
+                wait = min(counted.values()) + MINUTE - now
             else:
                 counted[bet_key] = now
         fast = sum(at >= now - self._velocity_window for at in counted.values())

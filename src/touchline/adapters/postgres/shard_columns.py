@@ -66,7 +66,7 @@ def of_work(work: Work) -> Columns:
 
 
 def _unless(column: list[Any], other: list[Any]) -> list[Any] | None:
-    """Return a column, unless `other` is the same: the driver spends on each element what comparing all takes."""
+    """Return a column, unless `other` is the same: to compare them costs less than to encode one again."""
     return None if column == other else column
 
 
